@@ -1,0 +1,1 @@
+"""The methods: networks, losses, label propagation and dense CRF. Nothing here knows Ray or storage."""

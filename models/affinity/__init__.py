@@ -1,0 +1,1 @@
+"""Inter-pixel affinity: networks, losses, and the labels they learn from."""

@@ -1,0 +1,91 @@
+"""From a config to an encoder with its weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torchvision
+from torch import nn
+
+from models.backbones.config import EncoderConfig
+from models.backbones.encoder import Encoder, Tap, UncutEncoder
+from models.backbones.torchvision_stages import load_torchvision, torchvision_encoder
+from models.backbones.weights import load_into, load_state_dict
+from models.errors import InvalidInputError
+from models.images import IMAGENET_NORMALISATION, SYMMETRIC_NORMALISATION, Normalisation
+
+_NORMALISATIONS = {"imagenet": IMAGENET_NORMALISATION, "symmetric": SYMMETRIC_NORMALISATION}
+
+
+def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encoder:
+    """Returns the encoder that `config` describes.
+
+    Args:
+        load_weights: False leaves it randomly initialised, for callers that load a checkpoint of their own.
+
+    Raises:
+        InvalidInputError: Unknown network, weights that do not fit, or no network to download them.
+    """
+    weights = config.weights if load_weights else None
+    if config.name.startswith("timm/"):
+        return _timm(config, weights)
+    return _torchvision(config, weights)
+
+
+def _torchvision(config: EncoderConfig, weights: str | None) -> Encoder:
+    net = load_torchvision(config.name)
+    if weights == "imagenet":
+        net = _downloaded(lambda: torchvision.models.get_model(config.name, weights="IMAGENET1K_V1"), config.name)
+    elif weights is not None:
+        load_into(net, load_state_dict(weights), weights)
+    normalisation = _NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION)
+    return torchvision_encoder(net, config.output_stride, dilate=config.dilate, normalisation=normalisation)
+
+
+def _timm(config: EncoderConfig, weights: str | None) -> Encoder:
+    import timm  # only for those who use it: every worker process would pay for its import
+    from timm.models._features import FeatureListNet  # the class of what `features_only=True` returns
+
+    name = config.name.removeprefix("timm/")
+    if name.split(".")[0] not in timm.list_models():
+        msg = f"encoder {config.name!r}: timm knows no such network (timm.list_models() lists them)"
+        raise InvalidInputError(msg)
+    options: dict[str, Any] = {"features_only": True, "output_stride": config.output_stride}
+    if weights not in (None, "imagenet"):
+        options["pretrained_cfg_overlay"] = {"file": weights, "custom_load": False}
+    net = _downloaded(lambda: timm.create_model(name, pretrained=weights is not None, **options), config.name)
+    info: Any = net.feature_info
+    taps = [Tap(int(c), int(r)) for c, r in zip(info.channels(), info.reduction(), strict=True)]
+    if isinstance(net, FeatureListNet):
+        return Encoder(net, _stages(net), taps, _timm_normalisation(net, config))
+    return UncutEncoder(net, taps, _timm_normalisation(net, config))
+
+
+def _stages(net: Any) -> list[list[str]]:
+    stages: list[list[str]] = [[]]
+    for name in net.keys():  # noqa: SIM118 - a ModuleDict is no dict
+        stages[-1].append(name)
+        if name in net.return_layers and len(stages) < len(net.return_layers):
+            stages.append([])
+    return stages
+
+
+def _timm_normalisation(net: nn.Module, config: EncoderConfig) -> Normalisation:
+    if config.normalisation != "auto":
+        return _NORMALISATIONS[config.normalisation]
+    own = getattr(net, "pretrained_cfg", None) or getattr(net, "default_cfg", {})
+    mean, std = own.get("mean"), own.get("std")
+    return Normalisation(tuple(mean), tuple(std)) if mean and std else IMAGENET_NORMALISATION
+
+
+def _downloaded(create: Callable[[], nn.Module], name: str) -> nn.Module:
+    try:
+        return create()
+    except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError; hubs wrap theirs in RuntimeError
+        msg = (
+            f"encoder {name!r}: its weights could not be loaded ({type(error).__name__}: {error}); on a machine "
+            "without network, give a path in `weights`"
+        )
+        raise InvalidInputError(msg) from error
+    except TypeError as error:
+        msg = f"encoder {name!r} does not take an output stride; choose another ({error})"
+        raise InvalidInputError(msg) from error

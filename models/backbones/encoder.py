@@ -1,0 +1,89 @@
+"""The one interface that every method sees of an image encoder: five taps, from fine to coarse.
+
+Sources: He et al., CVPR 2016 (ResNet); Sandler et al., CVPR 2018 (MobileNetV2); networks by torchvision and timm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from models.errors import InvalidInputError
+from models.images import Normalisation
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where an encoder can be read: channels, and stride against the input."""
+
+    channels: int
+    stride: int
+
+
+class Encoder(nn.Module):
+    """A network cut into stages; `forward` returns the output of each.
+
+    The wrapped network keeps its own parameter names (`net.…`), so its published state dicts load as they are.
+
+    Shapes:
+        input `[B, 3, H, W]`; output: one `[B, taps[i].channels, ~H / taps[i].stride, ~W / taps[i].stride]` a tap.
+    """
+
+    def __init__(
+        self, net: nn.Module, stages: Sequence[Sequence[str]], taps: Sequence[Tap], normalisation: Normalisation
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.taps = tuple(taps)
+        self.normalisation = normalisation
+        self._stages = tuple(tuple(names) for names in stages)
+
+    @property
+    def num_stages(self) -> int:
+        """How many stages, and so taps, there are."""
+        return len(self._stages)
+
+    def stage_modules(self, index: int) -> list[nn.Module]:
+        """Returns the modules of one stage, in order."""
+        return [self.net.get_submodule(name) for name in self._stages[index]]
+
+    def forward(self, images_B3HW: torch.Tensor, *, detach_after: int = 0) -> list[torch.Tensor]:
+        """Returns the output of every stage.
+
+        Args:
+            detach_after: Stop the gradient behind this many stages (0: nowhere). IRN detaches behind `layer2`: 3.
+        """
+        outputs = []
+        features = images_B3HW
+        for index in range(self.num_stages):
+            for module in self.stage_modules(index):
+                features = module(features)
+            if index + 1 == detach_after:
+                features = features.detach()
+            outputs.append(features)
+        return outputs
+
+    def freeze_batch_norm(self) -> None:
+        """Keeps every BatchNorm at its stored statistics (its affine parameters stay as they are)."""
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the common base of BatchNorm1d/2d/3d
+                module.eval()
+
+
+class UncutEncoder(Encoder):
+    """A network that yields its taps by itself and cannot be cut; the gradient runs through all of it or none."""
+
+    def __init__(self, net: nn.Module, taps: Sequence[Tap], normalisation: Normalisation) -> None:
+        super().__init__(net, [() for _ in taps], taps, normalisation)
+
+    def forward(self, images_B3HW: torch.Tensor, *, detach_after: int = 0) -> list[torch.Tensor]:
+        """Returns the taps.
+
+        Raises:
+            InvalidInputError: A gradient stop inside the network was asked for.
+        """
+        if detach_after:
+            msg = f"{type(self.net).__name__} cannot be cut: set frozen_stages to 0, or choose another encoder"
+            raise InvalidInputError(msg)
+        return list(self.net(images_B3HW))

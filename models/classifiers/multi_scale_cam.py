@@ -1,0 +1,111 @@
+"""Class activation maps of one image over several scales and their mirror images.
+
+Source: IRN's released inference (Ahn et al., CVPR 2019): per scale the maps of the image and of its mirror are added
+at the network's stride, resized to the stride-4 grid and to full resolution, added over scales, and divided by their
+maximum; only classes that the image's tags name are kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from models.classifiers.cam import CamClassifier
+from models.errors import InvalidInputError
+from models.images import check_image, resize, scaled_size, strided_size
+
+_EPSILON = 1e-5  # IRN's; keeps a class that fires nowhere at zero
+CAM_STRIDE = 4
+DEFAULT_SCALES = (1.0, 0.5, 1.5, 2.0)
+
+
+@dataclass(frozen=True)
+class MultiScaleCam:
+    """CAMs of one image, each class divided by its maximum, in [0, 1].
+
+    Attributes:
+        cam_Khw: At stride 4, float32.
+        high_res_KHW: At full resolution, float32; resized from the network's stride in one step, not from `cam_Khw`.
+    """
+
+    cam_Khw: torch.Tensor
+    high_res_KHW: torch.Tensor
+
+
+@torch.no_grad()
+def multi_scale_cam(
+    model: CamClassifier, image_HW3: np.ndarray, class_ids: Sequence[int], scales: Sequence[float] = DEFAULT_SCALES
+) -> MultiScaleCam:
+    """Returns the CAMs of the classes in `class_ids` (ids as in masks, from 1), in that order, on the CPU.
+
+    Raises:
+        InvalidInputError: Not an RGB image, no class ids, or one that the classifier does not have.
+    """
+    check_image(image_HW3)
+    _check_class_ids(class_ids, model.head.out_channels)
+    size_hw = image_HW3.shape[:2]
+    config = model.config.encoder
+    channels = torch.tensor([class_id - 1 for class_id in class_ids], device=model.head.weight.device)
+    cams = []
+    high_res = []
+    for scale in scales:
+        scaled_HW3 = resize(image_HW3, scaled_size(size_hw, scale))
+        maps_1Kyx = _flip_sum(model, scaled_HW3)[:, channels]
+        resample = _resample_aligned if config.is_corner_aligned else _resample_stretched
+        cams.append(resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, config.output_stride, CAM_STRIDE))
+        high_res.append(resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, config.output_stride, 1))
+    return MultiScaleCam(_normalise(torch.cat(cams).sum(0)), _normalise(torch.cat(high_res).sum(0)))
+
+
+def _flip_sum(model: CamClassifier, image_HW3: np.ndarray) -> torch.Tensor:
+    """Returns the class maps of the image plus those of its mirror image, mirrored back, `[1, C-1, y, x]`."""
+    height, width = image_HW3.shape[:2]
+    padded_height, padded_width = model.config.encoder.padded_size((height, width))
+    image_3HW = model.encoder.normalisation(image_HW3).to(model.head.weight.device)
+    image_3HW = F.pad(image_3HW, (0, padded_width - width, 0, padded_height - height))
+    maps_2Kyx = model.class_maps(torch.stack([image_3HW, image_3HW.flip(-1)]))
+    return maps_2Kyx[:1] + maps_2Kyx[1:].flip(-1)
+
+
+def _resample_stretched(
+    maps_1Kyx: torch.Tensor, scaled_hw: Sequence[int], size_hw: Sequence[int], stride: int, out_stride: int
+) -> torch.Tensor:
+    """Resizes as the released code does.
+
+    The coarse grid is stretched to the stride-4 grid, or to a multiple of its stride that is then cropped.
+    """
+    del scaled_hw  # the released code ignores how many pixels the last cell really covers
+    target_hw = strided_size(size_hw, out_stride)
+    if out_stride > 1:
+        return F.interpolate(maps_1Kyx, size=target_hw, mode="bilinear", align_corners=False)
+    covering_hw = [cells * stride for cells in strided_size(size_hw, stride)]
+    resized = F.interpolate(maps_1Kyx, size=covering_hw, mode="bilinear", align_corners=False)
+    return resized[..., : target_hw[0], : target_hw[1]]
+
+
+def _resample_aligned(
+    maps_1Kyx: torch.Tensor, scaled_hw: Sequence[int], size_hw: Sequence[int], stride: int, out_stride: int
+) -> torch.Tensor:
+    """Samples the maps where the pixels of the output really are.
+
+    Cell i lies on pixel `stride * i` of the scaled image, and pixel p of the image on its `(p + 0.5) * scale - 0.5`.
+    """
+    axes = []
+    for num_cells, scaled, size in zip(maps_1Kyx.shape[2:], scaled_hw, size_hw, strict=True):
+        pixels = torch.arange(0, size, out_stride, dtype=torch.float32, device=maps_1Kyx.device)
+        cells = ((pixels + 0.5) * (scaled / size) - 0.5) / stride
+        axes.append(cells * (2.0 / max(num_cells - 1, 1)) - 1.0)
+    grid_1yx2 = torch.stack([*reversed(torch.meshgrid(*axes, indexing="ij"))], dim=-1)[None]
+    return F.grid_sample(maps_1Kyx, grid_1yx2, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def _normalise(cam_Khw: torch.Tensor) -> torch.Tensor:
+    return (cam_Khw / (cam_Khw.amax(dim=(1, 2), keepdim=True) + _EPSILON)).cpu()
+
+
+def _check_class_ids(class_ids: Sequence[int], num_foreground: int) -> None:
+    if not class_ids or min(class_ids) < 1 or max(class_ids) > num_foreground:
+        msg = f"class_ids must be 1 to {num_foreground} and at least one; got {list(class_ids)}"
+        raise InvalidInputError(msg)

@@ -1,0 +1,1 @@
+"""Dense CRF: parameters, unaries, and backends that give the same labels at different speeds."""

@@ -1,0 +1,223 @@
+"""Runs a plan: segment by segment, only what is left to do. Driver side; the store is the truth."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.fan_out import ActorResources, FanOutPolicy, FinalOutcome, Leg, WorkItem
+from cluster.fan_out.run import fan_out
+from cluster.session import Session
+from wsss_jobs.config.recipe import JobResources
+from wsss_jobs.datasets.records import Dataset, DatasetItem
+from wsss_jobs.observer import RunObserver
+from wsss_jobs.pipeline import Plan, PlannedStage, Segment
+from wsss_jobs.receipt_buffer import ReceiptBuffer
+from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
+from wsss_jobs.stages.base import Device, ItemStage, TrainStage
+from wsss_jobs.storage.object_store import ObjectStore
+from wsss_jobs.training.run import TrainJob, TrainScale, loader_workers, num_workers, run_training
+from wsss_jobs.worker import StageJob
+
+_FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all stages of a run share.
+
+    Attributes:
+        store: The run's folder.
+        retry_failed: Forget recorded failures and try these items again.
+    """
+
+    plan: Plan
+    dataset: Dataset
+    store: ObjectStore
+    session: Session
+    device: Device
+    seed: int
+    resources: JobResources
+    error_budget: float
+    observer: RunObserver
+    retry_failed: bool = False
+    failed: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def by_name(self) -> Mapping[str, PlannedStage]:
+        """The planned stages."""
+        return {stage.name: stage for stage in self.plan.stages}
+
+
+def run_plan(run: RunContext) -> int:
+    """Runs what is left of a plan; returns how many items failed in any stage.
+
+    Raises:
+        ClusterError, StageError, StorageError: What stopped it. Everything done so far stays done.
+    """
+    run.observer.run_started(run.plan, len(run.dataset.items))
+    for segment in run.plan.segments:
+        if segment.sink.is_training:
+            _run_training(run, segment.sink)
+        else:
+            _run_items(run, segment)
+    return len(frozenset().union(*run.failed.values()) if run.failed else frozenset())
+
+
+def _run_items(run: RunContext, segment: Segment) -> None:
+    sink = segment.sink
+    folder = stage_folder(sink, run.store)
+    if run.retry_failed and folder.outputs.failed_item_ids():
+        folder.outputs.retry_failed()
+    items = _healthy_items(run, segment.stages)
+    started = time.monotonic()
+    if folder.outputs.is_complete(items):
+        manifest = folder.outputs.manifest()
+        assert manifest is not None
+        run.failed[sink.name] = frozenset(manifest.failed_item_ids)
+        run.observer.stage_reused(sink, len(items) - len(manifest.failed_item_ids), len(manifest.failed_item_ids))
+        return
+    done = folder.outputs.done_item_ids(items)
+    failed = folder.outputs.failed_item_ids() - done
+    todo = [item for item in items if item.item_id not in done | failed]
+    run.observer.stage_started(sink, len(todo), len(done), len(failed))
+    if todo:
+        _fan_out(run, segment, folder, todo)
+    manifest = folder.outputs.finalise(items, stage_kind(sink))
+    run.failed[sink.name] = frozenset(manifest.failed_item_ids)
+    num_failed = len(manifest.failed_item_ids)
+    run.observer.stage_finished(sink, len(items) - num_failed, num_failed, time.monotonic() - started)
+
+
+def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Sequence[DatasetItem]) -> None:
+    by_id = {item.item_id: item for item in todo}
+    buffer = ReceiptBuffer(folder.outputs)
+
+    def on_outcome(outcome: FinalOutcome) -> None:
+        item = by_id[outcome.item_id]
+        if not outcome.ok:
+            folder.outputs.commit_failure(item, outcome.reason, outcome.message)
+        buffer.add(_receipt(item, outcome))
+
+    policy = FanOutPolicy(
+        error_budget_fraction=run.error_budget,
+        first_worker_timeout_s=run.resources.first_worker_timeout_s,
+        max_in_flight_items=run.resources.max_in_flight_items,
+    )
+    try:
+        fan_out(
+            [WorkItem(item.item_id, item) for item in _longest_first(todo)],
+            [_leg(run, stage, folder if stage is segment.sink else None) for stage in segment.stages],
+            on_outcome=on_outcome,
+            on_progress=lambda snapshot: run.observer.items_progress(segment.sink, snapshot),
+            policy=policy,
+            run_id=run.store.uri.rsplit("/", 1)[-1],
+        )
+    finally:
+        buffer.flush()
+
+
+def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
+    assert issubclass(stage.spec, ItemStage)
+    on_gpu = run.device == "cuda" and stage.resources.num_gpus > 0
+    num_threads = max(1, int(stage.resources.num_cpus))
+    job = StageJob(
+        spec=stage.spec,
+        config=stage.config,
+        inputs=stage_inputs(stage, run.by_name, run.store),
+        sink=sink,
+        class_names=run.dataset.class_names,
+        seed=run.seed,
+        device="cuda" if on_gpu else "cpu",
+        num_threads=num_threads,
+    )
+    resources = (
+        ActorResources(num_cpus=0, num_gpus=stage.resources.num_gpus)
+        if on_gpu
+        else ActorResources(num_cpus=max(stage.resources.num_cpus, 1e-3))
+    )
+    return Leg(
+        name=stage.name,
+        factory=job,
+        resources=resources,
+        max_actors=stage.resources.max_workers,
+        batch_size=stage.resources.batch_size,
+        deadline_s=stage.resources.deadline_s,
+        env_vars=_forwarded_environment(),
+    )
+
+
+def _forwarded_environment() -> dict[str, str]:
+    """Returns what workers must know to find images at the same S3 service; credentials are the nodes' own."""
+    return {name: os.environ[name] for name in _FORWARDED_VARIABLES if name in os.environ}
+
+
+def _run_training(run: RunContext, stage: PlannedStage) -> None:
+    assert issubclass(stage.spec, TrainStage)
+    outputs = stage_folder(stage, run.store).outputs
+    run.failed[stage.name] = frozenset()
+    items = _healthy_items(run, (stage,))
+    if outputs.manifest() is not None:
+        run.observer.stage_reused(stage, len(items), 0)
+        return
+    started = time.monotonic()
+    run.observer.stage_started(stage, len(items), 0, 0)
+    job = TrainJob(
+        spec=stage.spec,
+        config=stage.config,
+        inputs=stage_inputs(stage, run.by_name, run.store),
+        outputs=outputs,
+        run_store=run.store,
+        class_names=run.dataset.class_names,
+        seed=run.seed,
+        items=tuple(items),
+    )
+    run_training(job, _train_scale(run, stage), lambda progress: run.observer.training_progress(stage, progress))
+    outputs.finalise((), "artifacts")
+    run.observer.stage_finished(stage, len(items), 0, time.monotonic() - started)
+
+
+def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:
+    """Returns all GPUs of the cluster on CUDA; on a CPU, one worker with all cores of a private Ray."""
+    resources = run.session.resources()
+    batch: int = stage.config.schedule.global_batch_size  # type: ignore[attr-defined]
+    if run.device == "cuda":
+        limit = min(int(resources.num_gpus), stage.resources.max_workers or int(resources.num_gpus))
+        count = num_workers(batch, limit)
+        return TrainScale(
+            "cuda", count, int(stage.resources.num_cpus), loader_workers("cuda", int(stage.resources.num_cpus))
+        )
+    num_cpus = int(resources.num_cpus) if resources.is_local else int(stage.resources.num_cpus)
+    return TrainScale("cpu", num_workers(batch, stage.resources.max_workers or 1), max(num_cpus, 1))
+
+
+def _healthy_items(run: RunContext, stages: Iterable[PlannedStage]) -> list[DatasetItem]:
+    """Returns the items that failed in nothing that these stages read, directly or through others."""
+    failed: set[str] = set()
+    queue = [name for stage in stages for name in stage.inputs.values()]
+    while queue:
+        name = queue.pop()
+        failed |= run.failed.get(name, frozenset())
+        queue.extend(run.by_name[name].inputs.values())
+    return [item for item in run.dataset.items if item.item_id not in failed]
+
+
+def _longest_first(items: Sequence[DatasetItem]) -> list[DatasetItem]:
+    """Returns large images with many classes first, so that no straggler is left at the end."""
+    return sorted(items, key=lambda item: (-item.width_px * item.height_px * (1 + len(item.labels)), item.item_id))
+
+
+def _receipt(item: DatasetItem, outcome: FinalOutcome) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "item_id": item.item_id,
+        "source_key": item.source_key,
+        "ok": outcome.ok,
+        "attempt": outcome.attempts,
+        "node_id": outcome.node_id,
+        "actor_id": outcome.actor_id,
+    }
+    row |= {f"{leg}_seconds": seconds for leg, seconds in outcome.seconds.items()}
+    for leg, receipt in outcome.receipts.items():
+        row |= {key if key == "masks" else f"{leg}_{key}": value for key, value in receipt.items()}
+    return row

@@ -1,0 +1,60 @@
+"""Network files: a config and a state dict in one `model.pt`, loadable with `weights_only=True`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from models.affinity.irnet import IRNet
+from models.backbones import EncoderConfig, build_encoder
+from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
+from wsss_jobs.errors import StageError
+
+FILE_NAME = "model.pt"
+_FORMAT = 1
+
+
+def save_classifier(model: CamClassifier, path: Path) -> None:
+    """Writes the classifier and what is needed to build it again."""
+    _save(path, "cam_classifier", asdict(model.config), model, num_foreground=model.head.out_channels)
+
+
+def load_classifier(path: Path) -> CamClassifier:
+    """Returns the classifier of `save_classifier`, in evaluation mode, on the CPU."""
+    stored = _load(path, "cam_classifier")
+    config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
+    model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return model.eval()
+
+
+def save_irnet(model: IRNet, encoder: EncoderConfig, path: Path) -> None:
+    """Writes encoder and heads."""
+    _save(path, "irnet", asdict(encoder), model, with_displacement=model.displacement is not None)
+
+
+def load_irnet(path: Path) -> tuple[IRNet, EncoderConfig]:
+    """Returns the network of `save_irnet`, in evaluation mode, on the CPU, and its encoder's config."""
+    stored = _load(path, "irnet")
+    encoder = TypeAdapter(EncoderConfig).validate_python(stored["config"])
+    model = IRNet(build_encoder(encoder, load_weights=False), with_displacement=stored["with_displacement"])
+    model.load_state_dict(stored["state_dict"])
+    return model.eval(), encoder
+
+
+def _save(path: Path, kind: str, config: dict[str, Any], model: nn.Module, **extra: Any) -> None:
+    content = {"format": _FORMAT, "kind": kind, "config": json.dumps(config), "state_dict": model.state_dict(), **extra}
+    torch.save(content, path)
+
+
+def _load(path: Path, kind: str) -> dict[str, Any]:
+    stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if stored.get("kind") != kind or stored.get("format") != _FORMAT:
+        raise StageError(
+            f"{path} holds {stored.get('kind')!r} of format {stored.get('format')}; expected {kind!r} of {_FORMAT}"
+        )
+    return {**stored, "config": json.loads(stored["config"])}

@@ -1,0 +1,1 @@
+"""How good labels are: confusion matrices, mIoU, threshold sweeps."""

@@ -1,0 +1,170 @@
+"""Scores what stages have stored against ground-truth masks. The only place where masks of a data set are read."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from wsss_jobs.datasets.records import Dataset, DatasetItem
+from wsss_jobs.pipeline import Plan, PlannedStage
+from wsss_jobs.quality.scores import IGNORE_INDEX, SegmentationScores, confusion_matrix, scores
+from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
+from wsss_jobs.records import AffinityLabel, Cams, LabelMap, Mask, PartialLabel
+from wsss_jobs.stage_io import StageFolder, stage_folder
+from wsss_jobs.stages.cam_sizes import full_resolution
+from wsss_jobs.storage.mask_png import decode_mask
+from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
+from wsss_jobs.storage.uris import read_uri
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One image of one evaluation.
+
+    Attributes:
+        miou: Mean IoU over the classes of this image's truth or label.
+    """
+
+    item_id: str
+    source_key: str
+    miou: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one product of a run.
+
+    Attributes:
+        name: `<stage>` or `<stage>/<variant>`.
+        kind: `cam` (best threshold of a sweep), `partial` or `mask`.
+        scores: Over the whole set.
+        images: One an image.
+        num_missing: Images with a truth, but nothing to score (failed earlier).
+        threshold: For CAMs: the background threshold that scored best; it was chosen with the truth.
+        labelled_fraction: For partial labels: share of pixels that carry a label.
+    """
+
+    name: str
+    kind: str
+    scores: SegmentationScores
+    images: tuple[ImageScore, ...]
+    num_missing: int
+    threshold: float | None = None
+    labelled_fraction: float | None = None
+
+
+def evaluate_run(plan: Plan, dataset: Dataset, run_store: ObjectStore) -> list[Evaluation]:
+    """Returns the evaluations of all finished stages, in the order of the plan; empty without ground truth."""
+    items = [item for item in dataset.items if item.mask_uri is not None]
+    if not items:
+        return []
+    found: list[Evaluation] = []
+    for stage in plan.stages:
+        if stage.is_streamed or stage.is_training or stage.spec.WRITES is AffinityLabel:
+            continue
+        folder = stage_folder(stage, run_store)
+        if folder.outputs.manifest() is not None:
+            found.extend(_evaluate_stage(stage, folder, items, dataset))
+    return found
+
+
+def _evaluate_stage(
+    stage: PlannedStage, folder: StageFolder, items: Sequence[DatasetItem], dataset: Dataset
+) -> list[Evaluation]:
+    kind = stage.spec.WRITES
+    if issubclass(kind, Cams):
+        return [_evaluate_cams(stage.name, folder, items, dataset)]
+    assert issubclass(kind, LabelMap)
+    if issubclass(kind, PartialLabel):
+        return [_evaluate_labels(stage.name, "partial", folder, "masks", items, dataset)]
+    evaluations = []
+    for variant in kind.variants:
+        name = stage.name if variant == "masks" else f"{stage.name}/{variant.removeprefix('masks_')}"
+        evaluations.append(_evaluate_labels(name, "mask", folder, variant, items, dataset))
+    if issubclass(kind, Mask) and getattr(stage.config, "crf", True) is None:
+        return evaluations[-1:]  # without a CRF both variants are the same
+    return evaluations
+
+
+def read_truth(item: DatasetItem) -> np.ndarray:
+    """Returns the ground truth of an item that has one, `uint8` `[H, W]`."""
+    assert item.mask_uri is not None
+    return decode_mask(read_uri(item.mask_uri), item.source_key)
+
+
+def _evaluate_labels(
+    name: str, kind: str, folder: StageFolder, variant: str, items: Sequence[DatasetItem], dataset: Dataset
+) -> Evaluation:
+    def one(item: DatasetItem) -> tuple[np.ndarray, float]:
+        truth_HW = read_truth(item)
+        label_HW = folder.outputs.read_mask(item, variant)
+        if kind == "partial":
+            label_HW = _enlarged(label_HW, truth_HW.shape)
+        labelled = float(np.mean(label_HW != IGNORE_INDEX))
+        if kind == "partial":  # only what is labelled counts: the rest is for propagation to find
+            truth_HW = np.where(label_HW == IGNORE_INDEX, IGNORE_INDEX, truth_HW)
+        return confusion_matrix(label_HW, truth_HW, dataset.num_classes), labelled
+
+    found = list(_map(one, items))
+    confusions = {item.item_id: pair[0] for item, pair in found}
+    total = _total(confusions.values(), dataset.num_classes)
+    labelled = float(np.mean([pair[1] for _, pair in found])) if kind == "partial" and found else None
+    images = tuple(_image_score(item, confusions[item.item_id], dataset) for item, _ in found)
+    num_missing = len(items) - len(found)
+    return Evaluation(name, kind, scores(total, dataset.class_names), images, num_missing, None, labelled)
+
+
+def _evaluate_cams(name: str, folder: StageFolder, items: Sequence[DatasetItem], dataset: Dataset) -> Evaluation:
+    def one(item: DatasetItem) -> np.ndarray:
+        cams = folder.read(item)
+        assert isinstance(cams, Cams)
+        return sweep_confusions(full_resolution(cams, item), cams.class_ids, read_truth(item), dataset.num_classes)
+
+    total_TCC = np.zeros((len(THRESHOLDS), dataset.num_classes, dataset.num_classes), dtype=np.int64)
+    mious: list[tuple[DatasetItem, list[float]]] = []
+    for item, confusion_TCC in _map(one, items):
+        total_TCC += confusion_TCC
+        mious.append((item, [scores(confusion, dataset.class_names).miou for confusion in confusion_TCC]))
+    best = int(np.nanargmax([scores(total, dataset.class_names).miou for total in total_TCC])) if mious else 0
+    images = tuple(ImageScore(item.item_id, item.source_key, values[best]) for item, values in mious)
+    total = scores(total_TCC[best], dataset.class_names)
+    return Evaluation(name, "cam", total, images, len(items) - len(mious), threshold=THRESHOLDS[best])
+
+
+def _map(work: Callable[[DatasetItem], T], items: Sequence[DatasetItem]) -> Iterator[tuple[DatasetItem, T]]:
+    """Yields `work` of each item that has something to score, in order."""
+
+    def guarded(item: DatasetItem) -> T | None:
+        try:
+            return work(item)
+        except ObjectNotFoundError:
+            return None
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for item, result in zip(items, pool.map(guarded, items), strict=True):
+            if result is not None:
+                yield item, result
+
+
+def _total(confusions: Iterable[np.ndarray], num_classes: int) -> np.ndarray:
+    total_CC = np.zeros((num_classes, num_classes), dtype=np.int64)
+    for confusion_CC in confusions:
+        total_CC += confusion_CC
+    return total_CC
+
+
+def _image_score(item: DatasetItem, confusion_CC: np.ndarray, dataset: Dataset) -> ImageScore:
+    return ImageScore(item.item_id, item.source_key, scores(confusion_CC, dataset.class_names).miou)
+
+
+def _enlarged(label_hw: np.ndarray, size_hw: Sequence[int]) -> np.ndarray:
+    """Returns a stride-4 label at full resolution, nearest neighbour."""
+    rows = np.minimum(np.arange(size_hw[0]) // 4, label_hw.shape[0] - 1)
+    columns = np.minimum(np.arange(size_hw[1]) // 4, label_hw.shape[1] - 1)
+    enlarged: np.ndarray = label_hw[np.ix_(rows, columns)]
+    return enlarged

@@ -1,0 +1,84 @@
+"""The layers of the gallery: what each step, the ground truth and the mistakes look like over a photo."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.quality.evaluate import read_truth
+from wsss_jobs.records import Cams
+from wsss_jobs.report.overlays import cam_overlay, label_overlay, mistake_overlay
+from wsss_jobs.report.picture_sizes import Size, fit_cam, fit_grid_label, fit_label
+from wsss_jobs.report.run_view import RunView
+from wsss_jobs.report.steps import Step
+from wsss_jobs.stage_io import StageFolder, stage_folder
+
+Draw = Callable[[DatasetItem, Size], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One column of the gallery.
+
+    Attributes:
+        title: Its caption.
+        name: The step that it shows, as evaluations name it; empty for ground truth and mistakes.
+        draw: Returns the overlay of an item; raises `ObjectNotFoundError` where it was not made.
+        is_smooth: Whether it has many colours.
+        is_mistakes: Whether its colours are those of mistakes, not of classes.
+    """
+
+    title: str
+    name: str
+    draw: Draw
+    is_smooth: bool = False
+    is_mistakes: bool = False
+
+
+def gallery_layers(view: RunView) -> tuple[Layer, ...]:
+    """Returns the layers of a run, in the order of its plan; ground truth and mistakes last."""
+    layers = [_step_layer(step, view) for step in view.steps]
+    if view.has_truth:
+        layers.append(Layer("Ground truth", "", _draw_truth))
+    if view.has_truth and view.final is not None:
+        draw = partial(_draw_mistakes, _folder(view.final, view), view.final.variant)
+        layers.append(Layer("Mistakes", "", draw, is_mistakes=True))
+    return tuple(layers)
+
+
+def _step_layer(step: Step, view: RunView) -> Layer:
+    folder = _folder(step, view)
+    if step.kind == "cam":
+        return Layer(step.title, step.name, partial(_draw_cams, folder), is_smooth=True)
+    draw = partial(_draw_grid_label if step.kind == "partial" else _draw_label, folder, step.variant)
+    return Layer(step.title, step.name, draw)
+
+
+def _folder(step: Step, view: RunView) -> StageFolder:
+    return stage_folder(step.stage, view.job.store)
+
+
+def _draw_cams(folder: StageFolder, item: DatasetItem, size: Size) -> NDArray[np.uint8]:
+    cams = folder.read(item)
+    assert isinstance(cams, Cams)
+    return cam_overlay(fit_cam(cams.cam_Khw, item, size), cams.class_ids)
+
+
+def _draw_label(folder: StageFolder, variant: str, item: DatasetItem, size: Size) -> NDArray[np.uint8]:
+    return label_overlay(fit_label(folder.outputs.read_mask(item, variant), size))
+
+
+def _draw_grid_label(folder: StageFolder, variant: str, item: DatasetItem, size: Size) -> NDArray[np.uint8]:
+    return label_overlay(fit_grid_label(folder.outputs.read_mask(item, variant), item, size))
+
+
+def _draw_truth(item: DatasetItem, size: Size) -> NDArray[np.uint8]:
+    return label_overlay(fit_label(read_truth(item), size))
+
+
+def _draw_mistakes(folder: StageFolder, variant: str, item: DatasetItem, size: Size) -> NDArray[np.uint8]:
+    label_HW = fit_label(folder.outputs.read_mask(item, variant), size)
+    return mistake_overlay(label_HW, fit_label(read_truth(item), size))

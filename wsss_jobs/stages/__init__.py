@@ -1,0 +1,1 @@
+"""The stages. `wsss_jobs.stages.registry` knows them by name."""

@@ -1,0 +1,185 @@
+"""The contract of a stage. A stage knows items, records and weights; it knows neither Ray nor storage."""
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import InvalidInputError
+from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.errors import DataError, StorageError
+from wsss_jobs.records import Record
+from wsss_jobs.training.task import ItemReader, TrainTask
+
+Device = Literal["cpu", "cuda"]
+
+
+class StageConfig(BaseModel):
+    """Base of every stage's settings: all of them, and nothing else, decide the bytes that the stage writes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageResources(BaseModel):
+    """What one worker of a stage takes, and how it is fed. No part of the fingerprint: it never changes the bytes.
+
+    Attributes:
+        num_cpus: Cores a worker; also its thread count.
+        num_gpus: Share of a GPU a worker when the job runs on CUDA; 0 for a CPU stage.
+        batch_size: Items a call.
+        max_workers: Upper limit of workers; None: as many as the cluster can place.
+        deadline_s: Seconds that one item may take before its worker is killed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_cpus: float = Field(default=1, ge=0)
+    num_gpus: float = Field(default=0, ge=0)
+    batch_size: int = Field(default=1, ge=1)
+    max_workers: int | None = Field(default=None, ge=1)
+    deadline_s: float = Field(default=600, gt=0)
+
+
+@dataclass(frozen=True)
+class Ok:
+    """One item went well.
+
+    Attributes:
+        record: What the stage made.
+        scores: Numbers for the receipt, such as a mean confidence.
+    """
+
+    record: Record
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One item cannot be done, now or ever, by this stage.
+
+    Attributes:
+        reason: Stable snake_case code.
+        message: One sentence for the user.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ItemInput:
+    """All that a stage gets of one item.
+
+    Attributes:
+        image_HW3: RGB uint8, or None for a stage that does not ask for it.
+        records: By port name.
+    """
+
+    item: DatasetItem
+    image_HW3: np.ndarray | None
+    records: Mapping[str, Any]
+
+    @property
+    def image(self) -> np.ndarray:
+        """The image of a stage that asked for it."""
+        assert self.image_HW3 is not None
+        return self.image_HW3
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage gets once, on the worker.
+
+    Attributes:
+        class_names: Foreground classes; id i + 1 is `class_names[i]`.
+        seed: The run's seed.
+        device: Where networks and solvers run.
+        num_threads: Threads that the worker may use.
+        artifacts: Local folder of each artifact, by port name.
+    """
+
+    class_names: tuple[str, ...]
+    seed: int
+    device: Device
+    num_threads: int
+    artifacts: Mapping[str, Path]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes including background."""
+        return len(self.class_names) + 1
+
+
+T = TypeVar("T")
+
+
+class StageSpec(ABC):
+    """What planning needs to know of any stage.
+
+    Attributes:
+        NAME: As recipes write it.
+        VERSION: Part of the fingerprint; bump it whenever the bytes written for an unchanged config change.
+        Config: Its settings.
+        READS: Port name -> record or artifact type.
+        WRITES: Record or artifact type.
+        RESOURCES: Defaults; a recipe may override them.
+    """
+
+    NAME: ClassVar[str]
+    VERSION: ClassVar[int]
+    Config: ClassVar[type[StageConfig]]
+    READS: ClassVar[Mapping[str, type]]
+    WRITES: ClassVar[type]
+    RESOURCES: ClassVar[StageResources] = StageResources()
+
+
+class ItemStage(StageSpec):
+    """A stage that works item by item; its constructor loads weights on the worker."""
+
+    NEEDS_IMAGE: ClassVar[bool] = True
+
+    @abstractmethod
+    def __init__(self, config: Any, context: StageContext) -> None: ...
+
+    @abstractmethod
+    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
+        """Returns one outcome an item, in order. Never raises for a bad item."""
+
+
+class TrainStage(StageSpec):
+    """A stage that trains a network on all items and leaves an artifact."""
+
+    @staticmethod
+    @abstractmethod
+    def task(config: Any, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader) -> TrainTask:
+        """Returns the training, as each worker builds it."""
+
+
+def process_each(batch: Sequence[ItemInput], work: Callable[[ItemInput], Ok]) -> list[Ok | Failed]:
+    """Returns `work` of each item, with a bad item's exception turned into its `Failed`."""
+    return [guarded(partial(work, entry)) for entry in batch]
+
+
+def guarded(work: Callable[[], T]) -> T | Failed:
+    """Returns the result of `work`; an exception becomes a `Failed`.
+
+    Out of memory on the accelerator, and a store that does not answer, are no fault of the item and are raised on.
+    """
+    try:
+        return work()
+    except (torch.OutOfMemoryError, StorageError):
+        raise
+    except InvalidInputError as error:
+        return Failed("invalid_input", str(error))
+    except DataError as error:
+        return Failed(error.reason, error.message)
+    except Exception as error:  # noqa: BLE001 - one bad item must not take the job along; its last line is reported
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Failed("exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")

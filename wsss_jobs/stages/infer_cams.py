@@ -1,0 +1,61 @@
+"""Class activation maps of the tagged classes, over scales and mirror images (IRN, Ahn et al., CVPR 2019)."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from models.classifiers.multi_scale_cam import DEFAULT_SCALES, multi_scale_cam
+from wsss_jobs import networks
+from wsss_jobs.records import Cams, ClassifierCheckpoint
+from wsss_jobs.stages.base import (
+    Failed,
+    ItemInput,
+    ItemStage,
+    Ok,
+    StageConfig,
+    StageContext,
+    StageResources,
+    process_each,
+)
+
+
+class InferCamsConfig(StageConfig):
+    """Settings; the defaults are IRN's.
+
+    Attributes:
+        scales: Image scales; each is seen plain and mirrored.
+        keep_high_res: Store full-resolution CAMs too. They are what affinity labels are made of in the released code;
+            without them, the stride-4 CAMs are up-sampled there (a tenth of the bytes).
+    """
+
+    scales: tuple[float, ...] = Field(default=DEFAULT_SCALES, min_length=1)
+    keep_high_res: bool = True
+
+
+class InferCams(ItemStage):
+    """`ClassifierCheckpoint` and images in, `Cams` out."""
+
+    NAME: ClassVar[str] = "infer_cams"
+    VERSION: ClassVar[int] = 1
+    Config: ClassVar[type[StageConfig]] = InferCamsConfig
+    READS: ClassVar[Mapping[str, type]] = {"classifier": ClassifierCheckpoint}
+    WRITES: ClassVar[type] = Cams
+    RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
+
+    def __init__(self, config: InferCamsConfig, context: StageContext) -> None:
+        self._config = config
+        self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+        self._model.to(context.device)
+
+    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
+        """Returns CAMs; an image whose classifier output is not finite fails."""
+        return process_each(batch, self._one)
+
+    def _one(self, entry: ItemInput) -> Ok:
+        result = multi_scale_cam(self._model, entry.image, entry.item.labels, self._config.scales)
+        cam_Khw = result.cam_Khw.numpy()
+        high_res_KHW = result.high_res_KHW.numpy().astype(np.float16) if self._config.keep_high_res else None
+        record = Cams(entry.item.labels, cam_Khw.astype(np.float16), high_res_KHW)
+        return Ok(record, {"mean_cam": float(cam_Khw.mean())})

@@ -1,0 +1,89 @@
+"""The main job: one small GCN per image spreads its partial label over all nodes (WSGCN, Pan et al., ICASSP 2022)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from models.affinity.irnet_inference import boundary_features
+from models.images import resize
+from models.propagation.gcn.config import GCNConfig
+from models.propagation.gcn.solve import solve_batch
+from models.propagation.grid_graph import GridGraph
+from wsss_jobs import networks
+from wsss_jobs.records import AffinityCheckpoint, ClassScores, PartialLabel
+from wsss_jobs.stages.base import (
+    Failed,
+    ItemInput,
+    ItemStage,
+    Ok,
+    StageConfig,
+    StageContext,
+    StageResources,
+    guarded,
+)
+
+
+class PropagateGcnConfig(StageConfig):
+    """Settings.
+
+    Attributes:
+        gcn: Network, losses, graph and solver; its `seed` is replaced by the run's.
+        node_features: `released`: the input of the boundary branch's last convolution times that convolution's
+            weights; `paper`: the input itself.
+        restrict_to_tags: Keep the background and the tagged classes only. The GCN learns all classes in any case.
+    """
+
+    gcn: GCNConfig = Field(default_factory=GCNConfig)
+    node_features: Literal["paper", "released"] = "released"
+    restrict_to_tags: bool = True
+
+
+class PropagateGcn(ItemStage):
+    """`PartialLabel`, images and `AffinityCheckpoint` in, `ClassScores` (log-probabilities at stride 4) out."""
+
+    NAME: ClassVar[str] = "propagate_gcn"
+    VERSION: ClassVar[int] = 1
+    Config: ClassVar[type[StageConfig]] = PropagateGcnConfig
+    READS: ClassVar[Mapping[str, type]] = {"partial": PartialLabel, "affinity": AffinityCheckpoint}
+    WRITES: ClassVar[type] = ClassScores
+    RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=1, batch_size=8)
+
+    def __init__(self, config: PropagateGcnConfig, context: StageContext) -> None:
+        self._config = config
+        self._context = context
+        self._gcn = replace(config.gcn, seed=context.seed)
+        self._model, self._encoder = networks.load_irnet(context.artifacts["affinity"] / networks.FILE_NAME)
+        self._model.to(context.device)
+
+    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
+        """Returns log-probabilities; the whole batch is solved together."""
+        graphs = [guarded(partial(self._graph, entry)) for entry in batch]
+        good = [graph for graph in graphs if isinstance(graph, GridGraph)]
+        solved = iter(solve_batch(good, self._gcn, device=self._context.device, num_threads=self._context.num_threads))
+        return [
+            graph if isinstance(graph, Failed) else self._scores(entry, next(solved))
+            for entry, graph in zip(batch, graphs, strict=True)
+        ]
+
+    def _graph(self, entry: ItemInput) -> GridGraph:
+        partial: PartialLabel = entry.records["partial"]
+        found = boundary_features(self._model, entry.image, self._encoder, self._config.node_features)
+        return GridGraph(
+            item_id=entry.item.item_id,
+            features_Dhw=found.features_Dhw,
+            boundary_hw=found.boundary_hw,
+            image_hw3=torch.from_numpy(np.array(resize(entry.image, partial.label_HW.shape, "lanczos"))),
+            label_hw=torch.from_numpy(np.array(partial.label_HW)),
+            num_classes=self._context.num_classes,
+        )
+
+    def _scores(self, entry: ItemInput, prob_hwC: torch.Tensor) -> Ok:
+        class_ids = (0, *entry.item.labels) if self._config.restrict_to_tags else tuple(range(prob_hwC.shape[2]))
+        log_prob_Chw = torch.log(prob_hwC[..., list(class_ids)].clamp_min(1e-30)).permute(2, 0, 1)
+        record = ClassScores(class_ids, log_prob_Chw.contiguous().cpu().numpy(), "log_probability", corner_aligned=True)
+        return Ok(record, {"mean_confidence": float(prob_hwC.amax(dim=2).mean())})

@@ -1,0 +1,77 @@
+"""IRN's random walk over the boundary map: the baseline of WSGCN-I (Ahn et al., CVPR 2019, section 4.3)."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+
+from models.affinity.irnet_inference import boundary_features
+from models.propagation.random_walk import RandomWalkConfig, random_walk
+from wsss_jobs import networks
+from wsss_jobs.records import AffinityCheckpoint, Cams, ClassScores
+from wsss_jobs.stages.base import (
+    Failed,
+    ItemInput,
+    ItemStage,
+    Ok,
+    StageConfig,
+    StageContext,
+    StageResources,
+    process_each,
+)
+from wsss_jobs.stages.cam_sizes import check_finite
+
+_STRIDE = 4
+
+
+class RandomWalkStageConfig(StageConfig):
+    """Settings; the defaults are IRN's.
+
+    Attributes:
+        walk: Radius, exponent and length of the walk.
+        background_threshold: Constant score of the background after the walk. IRN: 0.25.
+    """
+
+    walk: RandomWalkConfig = Field(default_factory=RandomWalkConfig)
+    background_threshold: float = Field(default=0.25, ge=0, le=1)
+
+
+class RandomWalkStage(ItemStage):
+    """`Cams`, images and `AffinityCheckpoint` in, `ClassScores` at stride 4 out."""
+
+    NAME: ClassVar[str] = "random_walk"
+    VERSION: ClassVar[int] = 1
+    Config: ClassVar[type[StageConfig]] = RandomWalkStageConfig
+    READS: ClassVar[Mapping[str, type]] = {"cams": Cams, "affinity": AffinityCheckpoint}
+    WRITES: ClassVar[type] = ClassScores
+    RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
+
+    def __init__(self, config: RandomWalkStageConfig, context: StageContext) -> None:
+        self._config = config
+        self._device = context.device
+        self._model, self._encoder = networks.load_irnet(context.artifacts["affinity"] / networks.FILE_NAME)
+        self._model.to(context.device)
+
+    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
+        """Returns scores; a CAM that is not finite fails."""
+        return process_each(batch, self._one)
+
+    def _one(self, entry: ItemInput) -> Ok:
+        cams: Cams = entry.records["cams"]
+        check_finite(cams, entry.item)
+        boundary_hw = boundary_features(self._model, entry.image, self._encoder).boundary_hw
+        cam_Khw = torch.from_numpy(cams.cam_Khw.astype(np.float32)).to(self._device)
+        walked_Khw = random_walk(cam_Khw, boundary_hw, self._config.walk).float()
+        walked_Khw = walked_Khw / self._full_resolution_maximum(walked_Khw, entry.item.height_px, entry.item.width_px)
+        background_1hw = torch.full_like(walked_Khw[:1], self._config.background_threshold)
+        scores_Chw = torch.cat([background_1hw, walked_Khw]).cpu().numpy()
+        return Ok(ClassScores((0, *cams.class_ids), scores_Chw, "activation", corner_aligned=False))
+
+    @staticmethod
+    def _full_resolution_maximum(walked_Khw: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor:
+        """Returns the one maximum over classes and pixels that IRN divides by, taken after up-sampling and cropping."""
+        up = F.interpolate(walked_Khw[None], scale_factor=_STRIDE, mode="bilinear", align_corners=False)
+        return up[..., :height_px, :width_px].amax().clamp_min(1e-12)  # a walk that lost all mass stays background

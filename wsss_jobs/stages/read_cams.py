@@ -1,0 +1,55 @@
+"""CAMs as class scores against a constant background: the baseline that every method has to beat."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from wsss_jobs.records import Cams, ClassScores
+from wsss_jobs.stages.base import (
+    Failed,
+    ItemInput,
+    ItemStage,
+    Ok,
+    StageConfig,
+    StageContext,
+    process_each,
+)
+from wsss_jobs.stages.cam_sizes import full_resolution
+
+
+class ReadCamsConfig(StageConfig):
+    """Settings.
+
+    Attributes:
+        background_threshold: Constant score of the background. IRN's quick look: 0.15.
+    """
+
+    background_threshold: float = Field(default=0.15, ge=0, le=1)
+
+
+class ReadCams(ItemStage):
+    """`Cams` in, `ClassScores` at full resolution out."""
+
+    NAME: ClassVar[str] = "read_cams"
+    VERSION: ClassVar[int] = 1
+    Config: ClassVar[type[StageConfig]] = ReadCamsConfig
+    READS: ClassVar[Mapping[str, type]] = {"cams": Cams}
+    WRITES: ClassVar[type] = ClassScores
+    NEEDS_IMAGE: ClassVar[bool] = False
+
+    def __init__(self, config: ReadCamsConfig, context: StageContext) -> None:
+        del context
+        self._threshold = config.background_threshold
+
+    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
+        """Returns scores; a CAM that is not finite fails."""
+        return process_each(batch, self._one)
+
+    def _one(self, entry: ItemInput) -> Ok:
+        cams: Cams = entry.records["cams"]
+        cam_KHW = full_resolution(cams, entry.item)
+        background_1HW = np.full((1, *cam_KHW.shape[1:]), self._threshold, dtype=np.float32)
+        scores_CHW = np.concatenate([background_1HW, cam_KHW])
+        return Ok(ClassScores((0, *cams.class_ids), scores_CHW, "activation", corner_aligned=False))

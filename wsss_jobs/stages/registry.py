@@ -1,0 +1,40 @@
+"""Stages by the name that recipes use.
+
+A stage's module is imported when the stage is asked for: a worker process that runs one stage should not spend seconds
+on the libraries of all others.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from wsss_jobs.stages.base import StageSpec
+
+_CLASSES = {
+    "train_classifier": "TrainClassifier",
+    "infer_cams": "InferCams",
+    "read_cams": "ReadCams",
+    "make_affinity_labels": "MakeAffinityLabels",
+    "train_affinity": "TrainAffinity",
+    "random_walk": "RandomWalkStage",
+    "label_partially": "LabelPartially",
+    "propagate_gcn": "PropagateGcn",
+    "refine_masks": "RefineMasks",
+}
+
+
+class _Stages(Mapping[str, type[StageSpec]]):
+    def __getitem__(self, name: str) -> type[StageSpec]:
+        module = import_module(f"wsss_jobs.stages.{name}") if name in _CLASSES else None
+        if module is None:
+            raise KeyError(name)
+        spec: type[StageSpec] = getattr(module, _CLASSES[name])
+        return spec
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+STAGES: Mapping[str, type[StageSpec]] = _Stages()

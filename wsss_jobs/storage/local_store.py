@@ -1,0 +1,229 @@
+"""A folder as an object store."""
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsss_jobs.errors import StorageError
+from wsss_jobs.storage.object_store import (
+    TEMPORARY_PREFIX,
+    AccessDeniedError,
+    ObjectInfo,
+    ObjectNotFoundError,
+    check_key,
+    check_segments,
+)
+
+_FOLDER_ATTEMPTS = 12
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """Objects as files below `root`, which need not exist yet.
+
+    A file is written under a temporary name in its own folder, flushed to the disk and renamed, so a reader sees it
+    whole or not at all, after a crash too. Temporary files of a killed process are never listed.
+    """
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """The absolute path."""
+        return str(self.root)
+
+    def uri_of(self, key: str) -> str:
+        """The absolute path of an object."""
+        return str(self._path(key))
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes."""
+        return read_local_file(self._path(key))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace an object."""
+        self._write(key, lambda temporary: _write_synced(temporary, data), _replace)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write unless the object exists; whether it was written."""
+        if self._path(key).is_file():
+            return False
+        return self._write(key, lambda temporary: _write_synced(temporary, data), _link)
+
+    def exists(self, key: str) -> bool:
+        """Whether the object exists."""
+        return self._path(key).is_file()
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """The objects whose key starts with `prefix`, in key order."""
+        folder, _, name_prefix = prefix.rpartition("/")
+        start = self.root / folder if folder else self.root
+        return _walk(start, f"{folder}/" if folder else "", name_prefix)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects, and folders that this leaves empty."""
+        for key in keys:
+            path = self._path(key)
+            with _read_errors(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+                self._prune(path.parent)
+
+    def child(self, prefix: str) -> "LocalStore":
+        """The same store seen from `prefix`."""
+        return LocalStore(self._path(prefix.rstrip("/")))
+
+    def arrow_filesystem(self) -> tuple[Any, str]:
+        """Arrow's local file system and the absolute path."""
+        from pyarrow import fs
+
+        return fs.LocalFileSystem(), str(self.root)
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy an object to a local file."""
+        source = self._path(key)
+        with _read_errors(source), whole_file(path) as temporary:
+            shutil.copyfile(source, temporary)
+
+    def upload(self, path: Path, key: str) -> None:
+        """Copy a local file to an object."""
+        if not path.is_file():
+            raise ObjectNotFoundError(f"{path}: no such file to store as {key!r}")
+        self._write(key, lambda temporary: _copy_synced(path, temporary), _replace)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_segments(key)
+
+    def _write(self, key: str, fill: Callable[[Path], None], publish: Callable[[Path, Path], bool]) -> bool:
+        path = self._path(check_key(key))
+        temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+        with _write_errors(path):
+            try:
+                _with_parent(path.parent, lambda: fill(temporary))
+                return publish(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _prune(self, folder: Path) -> None:
+        while folder != self.root:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or already gone
+                return
+            folder = folder.parent
+
+
+def read_local_file(path: Path) -> bytes:
+    """A file's bytes, with a missing file as `ObjectNotFoundError`."""
+    with _read_errors(path):
+        return path.read_bytes()
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` when the block ends well, and vanishes when it does not."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+    with _write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        with _write_errors(path):
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _walk(folder: Path, key_prefix: str, name_prefix: str) -> Iterator[ObjectInfo]:
+    for sort_key, entry in _sorted_entries(folder):
+        if not sort_key.startswith(name_prefix):
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{key_prefix}{entry.name}/", "")
+        elif not entry.name.startswith(TEMPORARY_PREFIX):
+            with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
+                yield ObjectInfo(f"{key_prefix}{entry.name}", entry.stat().st_size)
+
+
+def _sorted_entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+    # A folder sorts by the keys inside it, which all start with its name and a slash: "a-b" < "a/c" < "ab".
+    try:
+        with _read_errors(folder), os.scandir(folder) as entries:
+            named = [(f"{entry.name}/" if entry.is_dir() else entry.name, entry) for entry in entries]
+    except ObjectNotFoundError:
+        return []
+    return sorted(named, key=lambda pair: pair[0])
+
+
+def _with_parent(folder: Path, write: Callable[[], None]) -> None:
+    # Another process that deletes its last object here also deletes the folder: at any moment, so mkdir itself can say
+    # "exists" of a folder that is gone when it looks again. A real obstacle gives the same error every time.
+    for attempt in range(_FOLDER_ATTEMPTS):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return write()
+        except (FileNotFoundError, FileExistsError):
+            if attempt == _FOLDER_ATTEMPTS - 1:
+                raise
+            time.sleep(0.0005 * attempt)
+    return None
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _copy_synced(source: Path, path: Path) -> None:
+    with source.open("rb") as reader, path.open("xb") as writer:
+        shutil.copyfileobj(reader, writer, length=1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _replace(temporary: Path, path: Path) -> bool:
+    temporary.replace(path)
+    return True
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: a racing writer may be overwritten, with the same bytes
+        return _replace(temporary, path)
+    return True
+
+
+@contextlib.contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise ObjectNotFoundError(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise AccessDeniedError(f"{path}: permission denied; check the owner and mode of it and its folders") from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror or error}); check the disk or mount") from error
+
+
+@contextlib.contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise AccessDeniedError(f"{path}: permission denied; check the owner and mode of its folders") from error
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise StorageError(f"{path}: a folder and a file of the same name are in each other's way") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(
+            f"{path}: cannot be written ({reason}); check free space and the length of the name"
+        ) from error

@@ -1,0 +1,90 @@
+"""What is known of a committed mask without opening it, and the table of all masks of a stage."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from wsss_jobs.storage.mask_png import decode_mask
+from wsss_jobs.storage.receipts import latest_by_item
+from wsss_jobs.storage.tables import TableKind
+
+MASKS_KEY = "masks.parquet"
+MASKS = TableKind("masks", 1)  # the columns of `_COLUMNS`, then those of the receipts
+_COLUMNS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("source_key", pa.string()),
+        ("variant", pa.string()),
+        ("key", pa.string()),
+        ("sha256", pa.string()),
+        ("width_px", pa.int32()),
+        ("height_px", pa.int32()),
+        ("class_pixels", pa.map_(pa.uint8(), pa.int64())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFacts:
+    """One mask object.
+
+    Args:
+        variant: The folder that it lies in, such as `masks`.
+        key: Its key below the stage's folder.
+        sha256: Of the PNG's bytes, in hex.
+        width_px: Its width.
+        height_px: Its height.
+        class_pixels: Pairs of class id and number of pixels, ids ascending, absent classes left out.
+    """
+
+    variant: str
+    key: str
+    sha256: str
+    width_px: int
+    height_px: int
+    class_pixels: tuple[tuple[int, int], ...]
+
+    def as_receipt(self) -> dict[str, Any]:
+        """A form that fits a receipt's `masks` column."""
+        pairs = [{"class_id": class_id, "num_px": num_px} for class_id, num_px in self.class_pixels]
+        return asdict(self) | {"class_pixels": pairs}
+
+
+def facts_of_mask(variant: str, key: str, data: bytes, label_HW: NDArray[np.uint8] | None = None) -> MaskFacts:
+    """The facts of a PNG's bytes; its labels, where they are at hand, save decoding it."""
+    label_HW = decode_mask(data, key) if label_HW is None else label_HW
+    counts = np.bincount(label_HW.ravel(), minlength=256)
+    pairs = tuple((int(class_id), int(counts[class_id])) for class_id in np.flatnonzero(counts))
+    height_px, width_px = label_HW.shape
+    return MaskFacts(variant, key, hashlib.sha256(data).hexdigest(), width_px, height_px, pairs)
+
+
+def facts_from_receipts(receipts: pa.Table) -> dict[str, MaskFacts]:
+    """The facts that receipts carry in their `masks` column, by key."""
+    if "masks" not in receipts.column_names:
+        return {}
+    rows = (row for masks in receipts.column("masks").to_pylist() for row in masks or [])
+    return {row["key"]: _from_receipt(row) for row in rows}
+
+
+def masks_table(masks: Iterable[tuple[str, str, MaskFacts]], receipts: pa.Table) -> pa.Table:
+    """One row for every (item id, source key, facts), with the columns of the item's latest receipt beside it."""
+    rows = [asdict(facts) | {"item_id": item_id, "source_key": source_key} for item_id, source_key, facts in masks]
+    table = pa.Table.from_pylist(rows, schema=_COLUMNS)
+    latest = latest_by_item(receipts)
+    indices = pa.array([latest.get(row["item_id"]) for row in rows], type=pa.int64())
+    taken = [*_COLUMNS.names, "masks"]
+    for name in receipts.column_names:
+        if name not in taken:
+            table = table.append_column(name, receipts.column(name).take(indices))
+    return table
+
+
+def _from_receipt(row: dict[str, Any]) -> MaskFacts:
+    pairs = tuple((pair["class_id"], pair["num_px"]) for pair in row["class_pixels"])
+    return MaskFacts(**(row | {"class_pixels": pairs}))

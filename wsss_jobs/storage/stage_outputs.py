@@ -1,0 +1,201 @@
+"""The ledger of one stage: what is done, what failed, and where the results are (docs/storage.md).
+
+Workers commit one item at a time; the driver lists what is there. Nothing is locked: keys and bytes are determined by
+the stage's fingerprint and the item, so writing twice is waste and never damage.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from wsss_jobs.storage import artifacts, failures, finalise, receipts
+from wsss_jobs.storage.failures import ItemFailure
+from wsss_jobs.storage.manifest import MANIFEST_KEY, Manifest, StageKind, plan_digest, read_manifest
+from wsss_jobs.storage.mask_facts import MaskFacts, facts_of_mask
+from wsss_jobs.storage.mask_png import decode_mask, encode_mask
+from wsss_jobs.storage.object_keys import object_key
+from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
+from wsss_jobs.storage.tensor_parts import PartRow, find_part_rows, read_part_row
+from wsss_jobs.storage.tensor_rows import encode_tensors, tensors_of_row
+
+ITEMS_PREFIX = "items/"
+
+
+class ItemRef(Protocol):
+    """What the ledger needs to know of an item; a `DatasetItem` is one."""
+
+    @property
+    def item_id(self) -> str:
+        """Its id, made from its content."""
+
+    @property
+    def source_key(self) -> str:
+        """The user's own name of it."""
+
+
+class StageOutputs:
+    """The outputs of one stage in a run's store. Picklable; made anew in each process for nothing.
+
+    Args:
+        store: The run's store.
+        stage_name: Such as "refine_masks".
+        fingerprint: Of the stage's config, version and inputs.
+        mask_variants: For stages that write masks: their folders, in the order in which an item's are committed. An
+            item is done when the last one exists.
+    """
+
+    def __init__(
+        self, store: ObjectStore, stage_name: str, fingerprint: str, mask_variants: Sequence[str] = ("masks",)
+    ) -> None:
+        self.stage_name = stage_name
+        self.fingerprint = fingerprint
+        self.mask_variants = tuple(mask_variants)
+        self.folder = store.child(f"{stage_name}-{fingerprint}")
+        self._part_rows: dict[str, PartRow] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_part_rows": None}
+
+    # --- workers -----------------------------------------------------------------------------------------------------
+
+    def commit_mask(self, item: ItemRef, label_HW: NDArray[np.uint8], variant: str = "masks") -> MaskFacts:
+        """Store a mask; its facts, for the receipt's `masks` column.
+
+        The first bytes under a key stay, so the facts are of what is stored, also if another attempt was earlier.
+        """
+        key, data = self.mask_key(item, variant), encode_mask(label_HW)
+        if self.folder.put_if_absent(key, data):
+            return facts_of_mask(variant, key, data, label_HW)
+        return facts_of_mask(variant, key, self.folder.get(key))
+
+    def commit_tensors(self, item: ItemRef, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Store an item's tensors; every item of a stage must have the same names and dtypes, in the same order."""
+        self.folder.put_if_absent(_tensor_key(item.item_id), encode_tensors(item.item_id, item.source_key, tensors))
+
+    def commit_failure(self, item: ItemRef, reason: str, message: str) -> None:
+        """Record that an item has no output, and why."""
+        failures.write_failure(self.folder, ItemFailure(item.item_id, item.source_key, reason, message))
+
+    def write_receipts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add receipts: dicts with `item_id` and any columns that Arrow can infer; the same rows twice count once.
+
+        `attempt` (a number) orders the receipts of an item; `masks` is a list of `MaskFacts.as_receipt()`.
+        """
+        receipts.write_receipts(self.folder, rows)
+
+    # --- the driver --------------------------------------------------------------------------------------------------
+
+    def done_tensor_ids(self) -> set[str]:
+        """Ids of the items whose tensors are stored, from the listing and the footers of the parts."""
+        small = {info.key.removeprefix(ITEMS_PREFIX) for info in self.folder.list(ITEMS_PREFIX)}
+        return {name.removesuffix(".parquet") for name in small} | set(find_part_rows(self.folder))
+
+    def done_mask_ids(self, items: Iterable[ItemRef]) -> set[str]:
+        """Ids of those items whose last mask is stored, from the listing."""
+        variant = self.mask_variants[-1]
+        present = {info.key for info in self.folder.list(f"{variant}/")}
+        return {item.item_id for item in items if self.mask_key(item, variant) in present}
+
+    def done_item_ids(self, items: Collection[ItemRef]) -> set[str]:
+        """Ids of those items that need no more work here, whatever the stage writes."""
+        planned = {item.item_id for item in items}
+        return self.done_mask_ids(items) | (self.done_tensor_ids() & planned)
+
+    def failed_item_ids(self) -> set[str]:
+        """Ids of the items with a recorded failure. An item that is done as well counts as done."""
+        return failures.failed_item_ids(self.folder)
+
+    def read_failures(self) -> list[ItemFailure]:
+        """The recorded failures, in item-id order."""
+        return failures.read_failures(self.folder)
+
+    def retry_failed(self) -> int:
+        """Forget all failures, so that these items are worked on again; how many there were."""
+        self.folder.delete([MANIFEST_KEY])
+        return failures.clear_failures(self.folder)
+
+    def manifest(self) -> Manifest | None:
+        """What the complete stage holds; None while it is not complete."""
+        return read_manifest(self.folder)
+
+    def is_complete(self, items: Iterable[ItemRef] | None = None) -> bool:
+        """Whether the stage was finalised; with items, whether it was for just these."""
+        manifest = self.manifest()
+        if manifest is None:
+            return False
+        return items is None or manifest.plan_sha256 == plan_digest(item.item_id for item in items)
+
+    def finalise(self, items: Collection[ItemRef], kind: StageKind) -> Manifest:
+        """Complete the stage: check that no item is missing, compact, write the manifest, then delete small objects.
+
+        It can be interrupted anywhere and called again; the result is the same.
+
+        Raises:
+            StageError: An item is neither done nor failed, or items have different tensors.
+        """
+        self._part_rows = None
+        return finalise.finalise(self, items, kind)
+
+    # --- readers -----------------------------------------------------------------------------------------------------
+
+    def mask_key(self, item: ItemRef, variant: str = "masks") -> str:
+        """Where a mask lies below the stage's folder."""
+        return f"{variant}/{object_key(item.source_key)}.png"
+
+    def read_mask(self, item: ItemRef, variant: str = "masks") -> NDArray[np.uint8]:
+        """A stored mask, uint8 [H, W].
+
+        Raises:
+            ObjectNotFoundError: The item has none.
+        """
+        return decode_mask(self.folder.get(self.mask_key(item, variant)), item.source_key)
+
+    def read_tensors(self, item_id: str) -> dict[str, NDArray[Any]]:
+        """The stored tensors of an item, read-only, from its own object or from a part.
+
+        Raises:
+            ObjectNotFoundError: The item has none.
+        """
+        for find in (self._row_in_part, self._own_row, self._row_in_new_part):
+            row = find(item_id)
+            if row is not None:
+                return tensors_of_row(row)
+        raise ObjectNotFoundError(f"{self.folder.uri}: holds no tensors of item {item_id}")
+
+    def _row_in_part(self, item_id: str) -> pa.Table | None:
+        if self._part_rows is None:
+            self._part_rows = find_part_rows(self.folder)
+        row = self._part_rows.get(item_id)
+        return None if row is None else read_part_row(self.folder, row)
+
+    def _own_row(self, item_id: str) -> pa.Table | None:
+        try:
+            return pq.read_table(pa.BufferReader(self.folder.get(_tensor_key(item_id))))
+        except ObjectNotFoundError:
+            return None
+
+    def _row_in_new_part(self, item_id: str) -> pa.Table | None:
+        self._part_rows = None  # the stage may have been completed since its parts were listed
+        return self._row_in_part(item_id)
+
+    # --- artifacts of training stages --------------------------------------------------------------------------------
+
+    def put_file(self, path: Path, key: str) -> None:
+        """Store a file, such as a checkpoint, as `key` below the stage's folder.
+
+        What lies below `working/` is not part of the result: it goes away when the stage is finalised.
+        """
+        self.folder.upload(path, key)
+
+    def local_copy(self, key: str, cache_root: Path | None = None) -> Path:
+        """The path of a local copy of an artifact of a complete stage, for reading; see `artifacts.local_copy`."""
+        return artifacts.local_copy(self.folder, key, cache_root)
+
+
+def _tensor_key(item_id: str) -> str:
+    return f"{ITEMS_PREFIX}{item_id}.parquet"

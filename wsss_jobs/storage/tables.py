@@ -1,0 +1,116 @@
+"""Parquet files with a name and a version: small tables written and read whole.
+
+Every file carries `wsss.table` = "<name>/<version>" in its metadata. Columns may be added within a version; when a
+column changes meaning or goes away, the version grows. Files are zstd-compressed and have the same bytes for the same
+rows and the same pyarrow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wsss_jobs.errors import StorageError
+from wsss_jobs.storage.object_store import ObjectStore
+
+_KIND_KEY = b"wsss.table"
+_ZSTD_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TableKind:
+    """What a Parquet file holds.
+
+    Args:
+        name: Such as "dataset_items".
+        version: Grows when a column changes meaning or goes away.
+        schema: Its columns, or None where writers may choose (receipts).
+    """
+
+    name: str
+    version: int
+    schema: pa.Schema | None = None
+
+    @property
+    def tag(self) -> bytes:
+        """What a file of this kind says of itself."""
+        return f"{self.name}/{self.version}".encode()
+
+
+def table_of_rows(kind: TableKind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A table of dicts, with the kind's columns or, where it has none, those that Arrow infers."""
+    return pa.Table.from_pylist(list(rows), schema=kind.schema)
+
+
+def write_table(
+    store: ObjectStore, key: str, kind: TableKind, table: pa.Table, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a table as one object.
+
+    Args:
+        store: Where to.
+        key: Under which key.
+        kind: What it is; goes into the file's metadata.
+        table: Its rows.
+        metadata: More text for the file's metadata.
+    """
+    store.put(key, encode_table(kind, table, metadata))
+
+
+def encode_table(kind: TableKind, table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The Parquet bytes of a table."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(with_tag(table, kind, metadata), sink, compression="zstd", compression_level=_ZSTD_LEVEL)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def with_tag(table: pa.Table, kind: TableKind, metadata: Mapping[str, str] | None = None) -> pa.Table:
+    """The table with the kind's tag, and nothing else that came with it, in its metadata."""
+    extra = {name.encode(): value.encode() for name, value in (metadata or {}).items()}
+    return table.replace_schema_metadata({_KIND_KEY: kind.tag, **extra})
+
+
+def read_table(store: ObjectStore, key: str, kind: TableKind) -> pa.Table:
+    """The table under a key.
+
+    Raises:
+        ObjectNotFoundError: There is none.
+        StorageError: The file is broken, or of another kind or version.
+    """
+    return decode_table(store.get(key), kind, store.uri_of(key))
+
+
+def decode_table(data: bytes, kind: TableKind, uri: str) -> pa.Table:
+    """The table in Parquet bytes. See `read_table`."""
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StorageError(f"{uri}: not a readable Parquet file ({error}); delete it and run again") from error
+    check_tag(table.schema, kind, uri)
+    return table
+
+
+def check_tag(schema: pa.Schema, kind: TableKind, uri: str) -> None:
+    """Nothing, if a file with this schema is of this kind and version.
+
+    Raises:
+        StorageError: It is not.
+    """
+    found = (schema.metadata or {}).get(_KIND_KEY, b"nothing of ours")
+    if found == kind.tag:
+        return
+    name, _, version = found.decode("utf-8", "replace").partition("/")
+    if name == kind.name and version.isdigit() and int(version) > kind.version:
+        raise StorageError(f"{uri}: written by a newer version ({version} > {kind.version}); upgrade this installation")
+    raise StorageError(
+        f"{uri}: holds {found.decode('utf-8', 'replace')}, expected {kind.tag.decode()}; wrong folder or old run?"
+    )
+
+
+def metadata_of(table: pa.Table, name: str) -> str | None:
+    """A text from the file's metadata."""
+    value = (table.schema.metadata or {}).get(name.encode())
+    return None if value is None else value.decode()

@@ -1,0 +1,1 @@
+"""Ray Train: the one training loop, its schedule and its augmentations."""

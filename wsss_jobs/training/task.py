@@ -1,0 +1,76 @@
+"""What is trained, seen from the training loop: a model, samples, a loss."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from wsss_jobs.datasets.records import DatasetItem
+
+Sample = dict[str, torch.Tensor]
+
+
+class Schedule(BaseModel):
+    """Optimiser and schedule; the defaults are those of IRN's released code.
+
+    Attributes:
+        num_epochs: Passes over the data.
+        global_batch_size: Images a step over all workers together, whatever their number.
+        optimiser: `sgd`, or `adamw` for networks trained from scratch.
+        momentum: Of SGD. The released code hands its weight decay to SGD as momentum, so its true value is 1e-4:
+            nothing. With 0.9 the learning rates would have to be ten times smaller.
+        weight_decay: L2 on every parameter.
+        poly_power: Learning rate factor (1 - step / num_steps) ** poly_power.
+        precision: `bfloat16` runs the forward pass under autocast on CUDA; losses stay in float32.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_epochs: int = Field(default=5, ge=1)
+    global_batch_size: int = Field(default=16, ge=1)
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    poly_power: float = Field(default=0.9, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class ItemReader(Protocol):
+    """Reads what a training stage is given of one item."""
+
+    def image(self, item: DatasetItem) -> np.ndarray:
+        """Returns RGB `uint8` `[H, W, 3]`."""
+
+    def record(self, port: str, item: DatasetItem) -> Any:
+        """Returns the record that `port`'s stage stored."""
+
+
+class TrainTask(Protocol):
+    """One training: built anew on each worker, so it must be cheap to build and the same everywhere."""
+
+    schedule: Schedule
+
+    def __len__(self) -> int:
+        """Number of training items."""
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        """Returns the augmented sample; depends on the item and the epoch only."""
+
+    def build_model(self) -> nn.Module:
+        """Returns the model with its initial weights, the same on every worker."""
+
+    def parameter_groups(self, model: nn.Module) -> Sequence[Mapping[str, Any]]:
+        """Returns optimizer groups with their initial `lr`; what is in none is not trained."""
+
+    def losses(self, model: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
+        """Returns scalars; `loss` is minimised. Calls `model(...)`, so that gradients are averaged over workers."""
+
+    def finish(self, model: nn.Module, device: torch.device) -> None:
+        """Completes the trained model on worker 0, for instance with statistics over the data."""
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Writes the trained model."""

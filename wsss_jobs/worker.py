@@ -1,0 +1,122 @@
+"""What lives in an actor: one stage with its inputs and its output. Reads, processes, commits, and says how it went."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from cluster.fan_out import Outcome, WorkItem
+from wsss_jobs.datasets.images import decode_image
+from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.errors import DataError
+from wsss_jobs.records import Record
+from wsss_jobs.stage_io import StageFolder, StageInputs
+from wsss_jobs.stages.base import Device, Failed, ItemInput, ItemStage, Ok, StageConfig, StageContext, guarded
+from wsss_jobs.storage.object_store import ObjectNotFoundError
+from wsss_jobs.storage.uris import read_uri
+
+CHECKPOINT_KEY = "checkpoint/model.pt"
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """All that a process needs to run a stage; picklable, and called in the actor's process.
+
+    Attributes:
+        sink: Where records are stored, or None when they are streamed on.
+        num_threads: Threads that the worker may use.
+    """
+
+    spec: type[ItemStage]
+    config: StageConfig
+    inputs: StageInputs
+    sink: StageFolder | None
+    class_names: tuple[str, ...]
+    seed: int
+    device: Device
+    num_threads: int
+
+    def __call__(self) -> "StageWorker":
+        """Returns the worker; loads its weights."""
+        return StageWorker(self)
+
+
+class StageWorker:
+    """Runs batches of one stage."""
+
+    def __init__(self, job: StageJob) -> None:
+        torch.set_num_threads(max(job.num_threads, 1))
+        self._job = job
+        artifacts = {
+            port: folder.outputs.local_copy(CHECKPOINT_KEY).parent for port, folder in job.inputs.artifacts.items()
+        }
+        context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts)
+        self._stage = job.spec(job.config, context)
+
+    def run(self, items: Sequence[WorkItem], upstream: Sequence[Any]) -> list[Outcome]:
+        """Returns one outcome an item; records that are not stored become its payload."""
+        entries = [
+            guarded(lambda item=item, index=index: self._read(item.payload, upstream, index))  # type: ignore[misc]
+            for index, item in enumerate(items)
+        ]
+        good = [entry for entry in entries if isinstance(entry, ItemInput)]
+        done = iter(self._process(good))
+        results = [entry if isinstance(entry, Failed) else next(done) for entry in entries]
+        return [self._outcome(item, result) for item, result in zip(items, results, strict=True)]
+
+    def _read(self, item: DatasetItem, upstream: Sequence[Any], index: int) -> ItemInput:
+        records: dict[str, Record] = {
+            port: _read_record(folder, item) for port, folder in self._job.inputs.stored.items()
+        }
+        if self._job.inputs.streamed:
+            records[self._job.inputs.streamed] = upstream[index]
+        return ItemInput(item, read_image(item) if self._job.spec.NEEDS_IMAGE else None, records)
+
+    def _process(self, batch: list[ItemInput]) -> list[Ok | Failed]:
+        """Halves a batch that does not fit into the accelerator's memory, down to single items."""
+        if not batch:
+            return []
+        try:
+            return self._stage.process(batch)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(batch) == 1:
+                return [
+                    Failed("out_of_memory", "it does not fit into the accelerator's memory even alone; use the CPU")
+                ]
+            middle = len(batch) // 2
+            return [*self._process(batch[:middle]), *self._process(batch[middle:])]
+
+    def _outcome(self, item: WorkItem, result: Ok | Failed) -> Outcome:
+        if isinstance(result, Failed):
+            return Outcome(item.id, ok=False, reason=result.reason, message=result.message)
+        receipt: dict[str, Any] = {"device": self._job.device, **_finite(result.scores)}
+        if self._job.sink is None:
+            return Outcome(item.id, ok=True, receipt=receipt, payload=result.record)
+        return Outcome(item.id, ok=True, receipt=receipt | self._job.sink.commit(item.payload, result.record))
+
+
+def read_image(item: DatasetItem) -> Any:
+    """Returns the decoded image of an item.
+
+    Raises:
+        DataError: It is gone, or cannot be decoded.
+    """
+    try:
+        data = read_uri(item.uri)
+    except ObjectNotFoundError as error:
+        raise DataError(item.source_key, "missing_image", f"its image is gone: {error}") from error
+    return decode_image(data, item.source_key)
+
+
+def _read_record(folder: StageFolder, item: DatasetItem) -> Record:
+    try:
+        return folder.read(item)
+    except ObjectNotFoundError as error:
+        message = f"the stage before left nothing of it: {error}"
+        raise DataError(item.source_key, "missing_input", message) from error
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in scores.items()}

@@ -1,0 +1,118 @@
+"""The CAM classifier and its multi-scale maps, against plain restatements."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from models.backbones import EncoderConfig
+from models.classifiers.cam import CamClassifierConfig, build_cam_classifier
+from models.classifiers.multi_scale_cam import multi_scale_cam
+from models.errors import InvalidInputError
+
+RELEASED = EncoderConfig("resnet18", weights=None, output_stride=16)
+ALIGNED = EncoderConfig("resnet18", weights=None, output_stride=16, dilate=True, size_multiple=32, size_offset=1)
+
+
+def classifier(encoder=RELEASED, num_foreground=4, **options):
+    torch.manual_seed(0)
+    return build_cam_classifier(CamClassifierConfig(encoder, **options), num_foreground).eval()
+
+
+def random_image(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_logits_are_the_mean_of_the_signed_class_maps():
+    """Global average pooling and a bias-free 1x1 convolution commute (Zhou et al., 2016)."""
+    model = classifier()
+    image = torch.randn(2, 3, 64, 96)
+    signed = model.head(model.encoder(image)[-1])
+    assert torch.allclose(model(image), signed.mean(dim=(2, 3)), atol=1e-5)
+    assert torch.equal(model.class_maps(image), signed.clamp_min(0))
+
+
+def test_gradient_reaches_late_stages_and_head_only():
+    model = classifier(frozen_stages=3)
+    model(torch.randn(2, 3, 64, 64)).sum().backward()
+    grads = {name: parameter.grad is not None for name, parameter in model.named_parameters()}
+    assert not any(has for name, has in grads.items() if ".layer1" in name or ".layer2" in name or "net.conv1" in name)
+    assert all(has for name, has in grads.items() if ".layer3" in name or ".layer4" in name or name.startswith("head"))
+
+
+def test_parameter_groups_hold_each_trained_parameter_once():
+    model = classifier(frozen_stages=3)
+    groups = model.parameter_groups(0.1, 1.0)
+    listed = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(listed) == len(set(listed))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert {names[key].split(".")[2] for key in listed if names[key].startswith("encoder")} == {"layer3", "layer4"}
+    assert [group["lr"] for group in groups] == [0.1, 1.0]
+
+
+@pytest.mark.parametrize("train_batch_norm", [False, True])
+def test_batch_norm_follows_the_batches_only_when_asked(train_batch_norm):
+    model = classifier(train_batch_norm=train_batch_norm).train()
+    before = model.encoder.net.get_submodule("bn1").running_mean.clone()
+    model(torch.randn(2, 3, 64, 64))
+    changed = not torch.equal(before, model.encoder.net.get_submodule("bn1").running_mean)
+    assert changed is train_batch_norm
+
+
+@pytest.mark.parametrize(("height", "width"), [(75, 100), (50, 33)])
+def test_multi_scale_cam_is_the_released_recipe(height, width):
+    """Fact sheet 1.1, steps 1 to 5, written out."""
+    model = classifier()
+    image = random_image(height, width)
+    scales, ids = (1.0, 0.5, 1.5), (1, 3)
+    cam = torch.zeros(2, (height - 1) // 4 + 1, (width - 1) // 4 + 1)
+    high = torch.zeros(2, height, width)
+    with torch.no_grad():
+        for scale in scales:
+            size = (round(width * scale), round(height * scale))
+            scaled = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+            x = (torch.from_numpy(scaled.copy()).permute(2, 0, 1).float() / 255 - MEAN) / STD
+            maps = model.class_maps(x[None])[0] + model.class_maps(x.flip(-1)[None])[0].flip(-1)
+            maps = maps[[0, 2]][None]
+            cam += F.interpolate(maps, size=cam.shape[1:], mode="bilinear", align_corners=False)[0]
+            up = ((height - 1) // 16 + 1) * 16, ((width - 1) // 16 + 1) * 16
+            high += F.interpolate(maps, size=up, mode="bilinear", align_corners=False)[0, :, :height, :width]
+    cam = cam / (cam.amax(dim=(1, 2), keepdim=True) + 1e-5)
+    high = high / (high.amax(dim=(1, 2), keepdim=True) + 1e-5)
+    result = multi_scale_cam(model, image, ids, scales)
+    assert torch.allclose(result.cam_Khw, cam, atol=1e-5)
+    assert torch.allclose(result.high_res_KHW, high, atol=1e-5)
+
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+
+def test_aligned_cam_of_the_mirror_image_is_the_mirrored_cam():
+    """On an aligned grid a width of the form 4k + 1 mirrors exactly; the released stretch cannot do that."""
+    model = classifier(ALIGNED)
+    image = random_image(65, 97)
+    plain = multi_scale_cam(model, image, (1, 2), (1.0,))
+    mirrored = multi_scale_cam(model, np.ascontiguousarray(image[:, ::-1]), (1, 2), (1.0,))
+    assert torch.allclose(plain.cam_Khw, mirrored.cam_Khw.flip(-1), atol=1e-4)
+    assert torch.allclose(plain.high_res_KHW, mirrored.high_res_KHW.flip(-1), atol=1e-4)
+
+
+def test_aligned_stride_4_cam_is_every_fourth_pixel_of_the_full_one():
+    result = multi_scale_cam(classifier(ALIGNED), random_image(50, 70), (2,), (1.0, 0.5))
+    ratio = result.high_res_KHW[:, ::4, ::4] / result.cam_Khw
+    assert torch.allclose(ratio, ratio.flatten()[0].expand_as(ratio), atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (1, 40), (8, 500)])
+def test_odd_sizes_give_cams_in_range(size):
+    result = multi_scale_cam(classifier(), random_image(*size), (1,), (1.0, 0.5))
+    assert result.high_res_KHW.shape == (1, *size)
+    assert 0 <= float(result.cam_Khw.min()) <= float(result.cam_Khw.max()) <= 1
+
+
+@pytest.mark.parametrize("ids", [(), (0,), (5,)])
+def test_class_ids_out_of_range_are_refused(ids):
+    with pytest.raises(InvalidInputError, match="class_ids"):
+        multi_scale_cam(classifier(), random_image(32, 32), ids)

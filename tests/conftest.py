@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_job import finished_job, images, wsss  # noqa: F401 - fixtures that two suites share
 
 # Tests never touch the user's own AWS settings, whatever the machine has.
 _S3_ENVIRONMENT = {

@@ -33,7 +33,6 @@ _TRANSPOSE_OF_ORIENTATION = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SWAPS_SIDES = frozenset({5, 6, 7, 8})
 _DIRECT_MODES = frozenset({"RGB", "L", "1", "CMYK", "YCbCr", "HSV", "RGBX"})
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
@@ -67,18 +66,6 @@ def decode_image(
         raise _broken(name, error) from error
     transpose = _TRANSPOSE_OF_ORIENTATION.get(orientation)
     return np.array(pixels if transpose is None else pixels.transpose(transpose))
-
-
-def image_size(data: bytes, name: str, min_side_px: int = MIN_SIDE_PX, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height after the EXIF rotation, from the file's header; pixels are not decoded.
-
-    Raises:
-        DataError: `cannot_decode`, `image_too_small` or `image_too_large`.
-    """
-    image = _open(data, name)
-    _check_size(image.size, name, min_side_px, max_pixels)
-    width_px, height_px = image.size
-    return (height_px, width_px) if _orientation(image) in _SWAPS_SIDES else (width_px, height_px)
 
 
 def _open(data: bytes, name: str) -> Image.Image:

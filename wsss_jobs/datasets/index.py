@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
-from wsss_jobs.datasets.images import MIN_SIDE_PX, image_size
+from wsss_jobs.datasets.images import MIN_SIDE_PX, decode_image
 from wsss_jobs.datasets.records import Dataset, DatasetItem, SourceImage, make_dataset
 from wsss_jobs.errors import DataError
 from wsss_jobs.storage.object_store import AccessDeniedError, ObjectNotFoundError
@@ -32,8 +32,8 @@ def build_index(
 ) -> tuple[Dataset, list[DataError]]:
     """The data set of all usable images, and one error for every other, both in source-key order.
 
-    Every file is read, for its hash, and its header parsed; pixels are not decoded. The result depends on the files and
-    the tags alone.
+    Every file is read, for its hash, and decoded, so that no stage meets a broken one later: a training cannot go on
+    without an image that it has counted. The result depends on the files and the tags alone.
 
     Raises:
         StorageError: The store cannot be reached, which is no image's fault.
@@ -94,7 +94,7 @@ def _read(source: SourceImage, min_side_px: int) -> DatasetItem | DataError:
         return source.problem
     try:
         data = read_image_file(source)
-        width_px, height_px = image_size(data, source.source_key, min_side_px)
+        height_px, width_px = decode_image(data, source.source_key, min_side_px).shape[:2]
     except DataError as error:
         return error
     item_id = hashlib.sha256(data).hexdigest()[:_ITEM_ID_HEX_DIGITS]

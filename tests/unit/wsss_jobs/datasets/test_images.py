@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss_jobs.datasets.images import decode_image, image_size
+from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.errors import DataError
 
 HEIGHT, WIDTH = 12, 20
@@ -133,7 +133,6 @@ def test_kinds_without_loss(kind):
     assert found_HW3.dtype == np.uint8
     assert found_HW3.flags.writeable
     np.testing.assert_array_equal(found_HW3, expected_HW3)
-    assert image_size(data, kind) == expected_HW3.shape[1::-1]
 
 
 @pytest.mark.parametrize("kind", CLOSE)
@@ -181,14 +180,12 @@ def test_exif_rotation(kind, orientation):
     options = {"lossless": True} if kind == "WEBP" else {}
     data = file_of(Image.fromarray(np.ascontiguousarray(stored_for(orientation))), kind, exif=exif, **options)
     np.testing.assert_array_equal(decode_image(data, kind), RGB_HW3)
-    assert image_size(data, kind) == (WIDTH, HEIGHT)
 
 
 def test_exif_rotation_of_jpeg():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = file_of(Image.fromarray(np.ascontiguousarray(np.rot90(SMOOTH_HW3, 1))), "JPEG", quality=95, exif=exif)
-    assert image_size(data, "x") == (40, 32)
     np.testing.assert_allclose(decode_image(data, "x").astype(float), SMOOTH_HW3, atol=6)
 
 
@@ -196,7 +193,6 @@ def test_exif_rotation_of_jpeg():
 def test_broken_exif_is_no_reason_to_lose_an_image(exif):
     data = file_of(Image.fromarray(SMOOTH_HW3), "JPEG", exif=exif)
     assert decode_image(data, "x").shape == SMOOTH_HW3.shape
-    assert image_size(data, "x") == (40, 32)
 
 
 def reason_of(call, *arguments):
@@ -217,7 +213,6 @@ def test_truncated_files(kind, kept):
 @pytest.mark.parametrize("data", [b"", b"not an image", b"<html></html>", b"\xff\xd8\xff", b"\0" * 100])
 def test_other_files(data):
     assert reason_of(decode_image, data, "my/image") == "cannot_decode"
-    assert reason_of(image_size, data, "my/image") == "cannot_decode"
 
 
 def test_flipped_bytes_give_an_image_or_a_data_error():
@@ -242,14 +237,13 @@ def test_integers_out_of_range_are_refused(value):
     assert reason_of(decode_image, data, "my/image") == "unsupported_pixels"
 
 
-@pytest.mark.parametrize("call", [decode_image, image_size])
-def test_tiny_and_huge_images(call):
+def test_tiny_and_huge_images():
     tiny = file_of(Image.new("RGB", (1, 1)), "PNG")
-    assert reason_of(call, tiny, "my/image") == "image_too_small"
-    assert reason_of(call, file_of(Image.new("RGB", (100, 7)), "PNG"), "my/image") == "image_too_small"
-    call(file_of(Image.new("RGB", (8, 8)), "PNG"), "my/image")
-    call(tiny, "my/image", 1)
-    assert reason_of(call, file_of(Image.new("L", (50, 50)), "PNG"), "my/image", 8, 2499) == "image_too_large"
+    assert reason_of(decode_image, tiny, "my/image") == "image_too_small"
+    assert reason_of(decode_image, file_of(Image.new("RGB", (100, 7)), "PNG"), "my/image") == "image_too_small"
+    decode_image(file_of(Image.new("RGB", (8, 8)), "PNG"), "my/image")
+    decode_image(tiny, "my/image", 1)
+    assert reason_of(decode_image, file_of(Image.new("L", (50, 50)), "PNG"), "my/image", 8, 2499) == "image_too_large"
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -257,7 +251,6 @@ def test_tiny_and_huge_images(call):
 def test_a_decompression_bomb_is_refused_from_its_header(side):
     bomb = png_chunks(struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0), [b"\0"])
     assert reason_of(decode_image, bomb, "my/image") == "image_too_large"
-    assert reason_of(image_size, bomb, "my/image") == "image_too_large"
 
 
 def test_the_smallest_error_message_says_what_to_do():

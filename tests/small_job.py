@@ -1,5 +1,6 @@
 """A small job on generated images, run as a user runs it: a process of its own with a private Ray."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import yaml
 
 from wsss_jobs.datasets.synthetic import SyntheticStyle, generate
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 NUM_IMAGES = 30
 
 SMALL_STAGES = [
@@ -64,6 +65,12 @@ def write_recipe(path, recipe):
     """Writes a recipe file; returns its path."""
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+def digests(folder, *patterns):
+    """Returns path -> SHA-256 of the files that match."""
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class Wsss:

@@ -1,0 +1,114 @@
+"""The main job with processes killed by -9 in its midst: same bytes as undisturbed, nothing finished is done again."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from small_job import NUM_IMAGES, digests
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+REDONE = ("infer_cams-*", "label_partially-*", "walk_masks-*", "gcn_masks-*")
+PATTERNS = (
+    "infer_cams-*/part-*.parquet",
+    "label_partially-*/**/*.png",
+    "walk_masks-*/**/*.png",
+    "gcn_masks-*/**/*.png",
+)
+ONE_BY_ONE = [
+    argument
+    for stage in ("infer_cams", "label_partially", "random_walk", "walk_masks", "propagate_gcn", "gcn_masks")
+    for argument in ("--set", f"stages.{stage}.resources.batch_size=1")
+]
+
+
+CASES = {
+    "cams": ("infer_cams-*/items/*", ("infer_cams-*",)),
+    "masks": ("gcn_masks-*/masks/*.png", ("gcn_masks-*",)),
+}
+
+
+@pytest.fixture(params=CASES)
+def half_done(request, finished_job, tmp_path):
+    """(recipe, run folder without one stage, pattern of that stage's commits, what all must be at the end)."""
+    recipe, run, done = finished_job
+    assert done.returncode == 0, done.stderr[-3000:]
+    pattern, redone = CASES[request.param]
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns(*redone, "evaluation", "report"))
+    return recipe, copy, pattern, digests(run, *PATTERNS)
+
+
+def arguments(recipe, run):
+    return ("run", recipe, "--set", f"store.uri={run.parent}", *ONE_BY_ONE, "--no-report")
+
+
+def wait_for_first(run, pattern, process, timeout_s=120):
+    """Returns once a file that matches is there; fails when the job ends before."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if next(run.glob(pattern), None) is not None:
+            return
+        assert process.poll() is None, "the job ended before it could be disturbed"
+        time.sleep(0.002)
+    pytest.fail(f"nothing like {pattern} appeared within {timeout_s} s")
+
+
+def workers_of(runner):
+    """Returns the process ids of the actors of the runner's own Ray: they inherit its temporary folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if command.startswith(b"ray::") and b"Actor" in command and str(runner.temp).encode() in environment:
+            found.append(int(folder.name))
+    return found
+
+
+def test_actors_killed_in_mid_job_change_no_byte(half_done, wsss):
+    recipe, run, stage, expected = half_done
+    process = wsss.start(*arguments(recipe, run))
+    try:
+        wait_for_first(run, stage, process)
+        victims = workers_of(wsss)
+        done = len(list(run.glob(stage)))
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        assert process.wait(timeout=200) == 0
+    finally:
+        process.kill()
+    assert victims
+    assert done < NUM_IMAGES
+    assert digests(run, *PATTERNS) == expected
+    assert not list(run.glob("*/failed.parquet"))
+
+
+def test_a_driver_killed_in_mid_job_goes_on_where_it_was(half_done, wsss):
+    recipe, run, stage, expected = half_done
+    process = wsss.start(*arguments(recipe, run))
+    wait_for_first(run, stage, process)
+    process.kill()
+    process.wait()
+    wait_until_gone(wsss)
+    done = {path: path.stat().st_mtime_ns for path in run.glob(stage)}
+    assert 0 < len(done) < NUM_IMAGES
+    again = wsss(*arguments(recipe, run))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert digests(run, *PATTERNS) == expected
+    left = NUM_IMAGES - len(done)
+    name = stage.split("-")[0]
+    assert f"stage started stage={name} todo={left} done={len(done)} failed=0" in again.stderr, again.stderr
+    assert all(path.stat().st_mtime_ns == written for path, written in done.items() if path.exists())
+
+
+def wait_until_gone(runner, timeout_s=60):
+    """Waits until the killed driver's Ray has followed it."""
+    deadline = time.monotonic() + timeout_s
+    while workers_of(runner) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not workers_of(runner), "actors outlive their driver"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -13,9 +13,16 @@ from models.propagation.gcn import native_solver
 from models.propagation.gcn.closed_form import solve_closed_form
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.native_solver import solve_native
-from models.propagation.gcn.problem import GCNProblem, prepare
+from models.propagation.gcn.problem import GCNProblem
 from models.propagation.gcn.solution import GCNSolution
-from models.propagation.grid_graph import GridGraph
+
+
+class SolveProblem(Protocol):
+    """Trains the GCN of one image and reads its class probabilities out."""
+
+    def __call__(self, problem: GCNProblem, config: GCNConfig, *, with_trace: bool = False) -> GCNSolution:
+        """Work on the device that the problem is on; probabilities that are not finite say that training diverged."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,15 +31,15 @@ class Backend:
 
     Attributes:
         reason_unavailable: why it cannot serve a config on a device, in words; None where it can.
-        solve: solves graphs that are on the device; the arguments are graphs, config, num_threads and with_trace.
+        solve: solves one prepared image.
     """
 
     reason_unavailable: Callable[[GCNConfig, torch.device], str | None]
-    solve: Callable[[Sequence[GridGraph], GCNConfig, int, bool], list[GCNSolution]]
+    solve: SolveProblem
 
 
 def choose_backend(config: GCNConfig, device: torch.device) -> str:
-    """Name of the backend that solves: the config's; for `auto` the first of triton, native and torch that can.
+    """Name of the backend that solves: the config's; for `auto` the first of native and torch that can.
 
     Raises:
         InvalidInputError: the named backend cannot serve the config on the device.
@@ -45,57 +52,10 @@ def choose_backend(config: GCNConfig, device: torch.device) -> str:
     return config.backend
 
 
-SolveProblem = Callable[[GCNProblem, GCNConfig, bool], GCNSolution]
-
-
-def _one_by_one(
-    solve_problem: SolveProblem,
-) -> Callable[[Sequence[GridGraph], GCNConfig, int, bool], list[GCNSolution]]:
-    def solve(graphs: Sequence[GridGraph], config: GCNConfig, num_threads: int, with_trace: bool) -> list[GCNSolution]:
-        def solve_graph(graph: GridGraph) -> GCNSolution:
-            return _checked(solve_problem(prepare(graph, config), config, with_trace), graph)
-
-        return _on_threads(solve_graph, graphs, num_threads)
-
-    return solve
-
-
-def _checked(solution: GCNSolution, graph: GridGraph) -> GCNSolution:
-    if not bool(torch.isfinite(solution.prob_hwC).all()):
-        raise InvalidInputError(
-            f"item {graph.item_id}: the GCN's training left the finite numbers; its features may be too large for "
-            "feature_dtype, or learning_rate or a loss weight is too large"
-        )
-    return solution
-
-
-def _on_threads(
-    solve_graph: Callable[[GridGraph], GCNSolution], graphs: Sequence[GridGraph], num_threads: int
-) -> list[GCNSolution]:
-    """One image a thread, and one thread inside of PyTorch, so that sums are always formed in the same order."""
-    num_inside = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        if num_threads == 1 or len(graphs) <= 1:
-            return [solve_graph(graph) for graph in graphs]
-        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(solve_graph, graphs))
-    finally:
-        torch.set_num_threads(num_inside)
-
-
-def _solve_reference(problem: GCNProblem, config: GCNConfig, with_trace: bool) -> GCNSolution:
+def _solve_reference(problem: GCNProblem, config: GCNConfig, *, with_trace: bool = False) -> GCNSolution:
     from models.propagation.gcn.reference import solve_reference  # imports PyG, which takes seconds
 
     return solve_reference(problem, config, with_trace=with_trace)
-
-
-def _solve_torch(problem: GCNProblem, config: GCNConfig, with_trace: bool) -> GCNSolution:
-    return solve_closed_form(problem, config, with_trace=with_trace)
-
-
-def _solve_native(problem: GCNProblem, config: GCNConfig, with_trace: bool) -> GCNSolution:
-    return solve_native(problem, config, with_trace=with_trace)
 
 
 def _always(_config: GCNConfig, _device: torch.device) -> None:
@@ -109,8 +69,8 @@ def _native_reason(config: GCNConfig, device: torch.device) -> str | None:
 
 
 BACKENDS = {
-    "reference": Backend(_always, _one_by_one(_solve_reference)),
-    "torch": Backend(_always, _one_by_one(_solve_torch)),
-    "native": Backend(_native_reason, _one_by_one(_solve_native)),
+    "reference": Backend(_always, _solve_reference),
+    "torch": Backend(_always, solve_closed_form),
+    "native": Backend(_native_reason, solve_native),
 }
 AUTO_ORDER = ("native", "torch")

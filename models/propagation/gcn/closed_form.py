@@ -26,7 +26,6 @@ from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.counter_random import KeepMasks
 from models.propagation.gcn.problem import Adjacency, GCNProblem, Parameters
 from models.propagation.gcn.solution import GCNSolution, GCNTrace, has_converged
-from models.propagation.grid_graph import IGNORE_LABEL
 from models.propagation.stencil import csr_tensor
 
 ADAM_BETAS = (0.9, 0.999)
@@ -69,12 +68,13 @@ class _ClosedFormGCN:
         labels = problem.labels
         self.cross_entropy_N1 = labels.cross_entropy_N.to(dtype)[:, None]
         self.entropy_N1 = labels.entropy_N.to(dtype)[:, None]
-        one_hot_NC = F.one_hot(labels.label_N, IGNORE_LABEL + 1)[:, : problem.graph.num_classes]
-        self.target_NC = one_hot_NC * self.cross_entropy_N1
+        class_N1 = labels.label_N.clamp(max=problem.graph.num_classes - 1)[:, None]  # unlabelled cells have weight 0
+        self.target_NC = self.cross_entropy_N1.new_zeros((problem.num_nodes, problem.graph.num_classes))
+        self.target_NC.scatter_(1, class_N1, self.cross_entropy_N1)
         propagated_ND = self.forward_NN @ problem.features_ND.to(dtype)
-        self.propagated_ND = propagated_ND.to(getattr(torch, config.feature_dtype)).to(dtype)
-        if config.feature_dtype == "float32":
-            self.propagated_ND = propagated_ND
+        if config.feature_dtype != "float32":
+            propagated_ND = propagated_ND.to(getattr(torch, config.feature_dtype)).to(dtype)
+        self.propagated_ND = propagated_ND
         num_hidden = config.hidden_channels
         self.masks = KeepMasks(problem.keys, problem.num_nodes, num_hidden, config.dropout, propagated_ND)
         self.hidden_NU = propagated_ND.new_empty((problem.num_nodes, num_hidden))

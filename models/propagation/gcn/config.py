@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from models.errors import InvalidInputError
 from models.propagation.grid_graph import AffinityGraphConfig
 
-Backend = Literal["auto", "reference", "torch", "native", "triton"]
+BackendName = Literal["auto", "reference", "torch", "native"]
 FloatType = Literal["float32", "float16", "bfloat16"]
 
 
@@ -71,7 +71,8 @@ class GCNConfig:
             solver; docs/gcn_solver.md has the measured label change.
         affinity_dtype: type to which the planes of a `one_hop` graph are rounded before normalisation.
         compute_dtype: type of all arithmetic; float64 for `reference` and `torch` only.
-        backend: `auto` takes `triton` on CUDA and `native` on a CPU where they can serve this config, else `torch`.
+        backend: `auto` takes `native` on a CPU where it was built and can serve this config, else `torch`; on CUDA
+            always `torch`.
         graph: the matrix A.
     """
 
@@ -101,11 +102,16 @@ class GCNConfig:
     feature_dtype: FloatType = "float32"
     affinity_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "float64"] = "float32"
-    backend: Backend = "auto"
+    backend: BackendName = "auto"
     graph: AffinityGraphConfig = field(default_factory=AffinityGraphConfig)
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if self.backend not in get_args(BackendName):
+            names = ", ".join(get_args(BackendName))
+            raise InvalidInputError(
+                f"there is no backend {self.backend!r}: the backends are {names}; on CUDA 'auto' takes 'torch'"
+            )
         rules = (
             (self.num_steps >= 0, f"num_steps must not be negative, got {self.num_steps}"),
             (self.hidden_channels >= 1, f"hidden_channels must be at least 1, got {self.hidden_channels}"),

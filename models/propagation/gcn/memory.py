@@ -13,6 +13,9 @@ MIB = 2**20
 LANES = 16
 """The native backend pads rows, features and hidden units to whole vectors of this many numbers."""
 
+ALLOCATOR_SHARE, ALLOCATOR_MIB = 1.3, 8.0
+"""What allocators and sparse kernels keep beside the arrays: measured, at most this factor and this much."""
+
 
 def memory_mib(graph: GridGraph, config: GCNConfig, *, device: torch.device | str = "cpu") -> float:
     """Predicted peak memory of solving one image, its own tensors included; see `memory_mib_of_size`."""
@@ -30,7 +33,8 @@ def memory_mib_of_size(
 ) -> float:
     """Predicted peak memory, in MiB, of solving one image with the backend that the config takes on a device.
 
-    A batch on a CPU takes this once a thread; on CUDA, once an image. The libraries themselves come on top.
+    A batch takes this once a thread on a CPU, and once on CUDA, where images are solved one after the other; the
+    inputs of images that wait, and the libraries themselves, come on top.
 
     Args:
         height: rows of the grid, in cells; width: columns.
@@ -43,13 +47,11 @@ def memory_mib_of_size(
         num_bytes = sizes.walk_bytes() + sizes.torch_bytes(is_sparse=False)
     elif name == "native":
         num_bytes = sizes.native_bytes()
-    elif name == "triton":
-        num_bytes = sizes.triton_bytes()
     elif name == "torch":
         num_bytes = sizes.torch_bytes(is_sparse=True)
     else:
         num_bytes = sizes.reference_bytes()
-    return (sizes.input_bytes() + num_bytes) / MIB
+    return ALLOCATOR_MIB + ALLOCATOR_SHARE * (sizes.input_bytes() + num_bytes) / MIB
 
 
 class _Sizes:
@@ -90,25 +92,20 @@ class _Sizes:
         return max(self.graph_bytes(), kept + solving + results)
 
     def torch_bytes(self, *, is_sparse: bool) -> int:
-        """Two CSR matrices and the Laplacian's, the pattern they are made by, A X, and some arrays a cell."""
+        """The planes, and then the larger of making two CSR matrices by their pattern and of solving with them."""
         entries = self.nodes * (2 * self.planes + 1) if is_sparse else 0
-        laplacian = self.nodes * (2 * self.laplacian_planes + 1)
-        matrices = entries * (8 + 4 + 8 + 8 + 8 + 2 * self.width_bytes) + laplacian * (4 + self.width_bytes)
+        laplacian_entries = self.nodes * (2 * self.laplacian_planes + 1)
+        making = entries * (4 + 8 + self.width_bytes + 2 * 8)  # columns, sources, one matrix, the other in float64
+        matrices = entries * (4 + 2 * self.width_bytes) + laplacian_entries * (4 + self.width_bytes)
         per_node = 2 * self.features + 6 * self.hidden + 9 * self.classes
-        return (
-            self.nodes * 8 * (self.planes + self.laplacian_planes) + matrices + self.nodes * per_node * self.width_bytes
-        )
+        solving = matrices + self.nodes * per_node * self.width_bytes
+        return self.nodes * 8 * (self.planes + self.laplacian_planes) + max(making, solving)
 
     def reference_bytes(self) -> int:
         """PyG makes a message of every edge: as many rows as edges, kept for the way back."""
         edges = self.nodes * (2 * self.planes + 1)
         messages = edges * 3 * max(self.hidden, self.classes)
         return self.graph_bytes() + edges * (8 + 8 + 8) + messages * self.width_bytes
-
-    def triton_bytes(self) -> int:
-        """A X, float32 planes, three arrays of hidden units and one of classes."""
-        per_node = self.features + self.planes + self.laplacian_planes + 8 + 3 * self.hidden + self.classes
-        return self.graph_bytes() + 4 * self.nodes * per_node
 
     def walk_bytes(self) -> int:
         """Three dense matrices while one is squared; a truncated one needs its entries and a block of rows."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from models.errors import InvalidInputError
 from models.propagation.gcn.backends import BACKENDS, choose_backend
 from models.propagation.gcn.config import GCNConfig
+from models.propagation.gcn.problem import prepare
 from models.propagation.gcn.solution import GCNSolution
 from models.propagation.grid_graph import GridGraph
 
@@ -20,7 +22,7 @@ def solve_batch(
     """Class probabilities of each image, from a GCN trained on it alone (WSGCN, section 3).
 
     An image's result depends on its graph, its item id and the config: not on the batch, its order, or the number of
-    threads, bit for bit.
+    threads, bit for bit on a CPU.
 
     Args:
         device: where to compute. The graphs may be anywhere.
@@ -31,7 +33,8 @@ def solve_batch(
             the classes present in an image is the caller's business.
 
     Raises:
-        InvalidInputError: a graph and the config do not fit, or the backend that the config names cannot serve it here.
+        InvalidInputError: a graph and the config do not fit, the backend that the config names cannot serve it here,
+            or an image's training left the finite numbers.
     """
     return [solution.prob_hwC for solution in solve_traced(graphs, config, device=device, num_threads=num_threads)]
 
@@ -47,6 +50,35 @@ def solve_traced(
     """`solve_batch`, with the number of steps taken and, `with_trace`, losses, first gradients and final weights."""
     if num_threads < 1:
         raise InvalidInputError(f"num_threads must be at least 1, got {num_threads}")
-    device = torch.device(device)
-    backend = BACKENDS[choose_backend(config, device)]
-    return backend.solve([graph.to(device) for graph in graphs], config, num_threads, with_trace)
+    target = torch.device(device)
+    backend = BACKENDS[choose_backend(config, target)]
+
+    def solve_graph(graph: GridGraph) -> GCNSolution:
+        solution = backend.solve(prepare(graph.to(target), config), config, with_trace=with_trace)
+        return _checked(solution, graph)
+
+    return _on_threads(solve_graph, graphs, num_threads if target.type == "cpu" else 1)
+
+
+def _on_threads(
+    solve_graph: Callable[[GridGraph], GCNSolution], graphs: Sequence[GridGraph], num_threads: int
+) -> list[GCNSolution]:
+    """One image a thread, and one thread inside of PyTorch, so that sums are always formed in the same order."""
+    num_inside = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        if num_threads == 1 or len(graphs) <= 1:
+            return [solve_graph(graph) for graph in graphs]
+        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(solve_graph, graphs))
+    finally:
+        torch.set_num_threads(num_inside)
+
+
+def _checked(solution: GCNSolution, graph: GridGraph) -> GCNSolution:
+    if not bool(torch.isfinite(solution.prob_hwC).all()):
+        raise InvalidInputError(
+            f"item {graph.item_id}: the GCN's training left the finite numbers; its features may be too large for "
+            "feature_dtype, or learning_rate or a loss weight is too large"
+        )
+    return solution

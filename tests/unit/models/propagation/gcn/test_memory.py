@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -7,8 +8,9 @@ from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.memory import memory_mib, memory_mib_of_size
 from models.propagation.grid_graph import AffinityGraphConfig
 
+# In a process of its own, and by VmHWM: ru_maxrss survives fork and exec, so it would start at pytest's own peak.
 PROGRAM = """
-import resource, torch
+import torch
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.memory import memory_mib
 from models.propagation.gcn.solve import solve_batch
@@ -22,26 +24,29 @@ def graph(size, num_features):
     features_Dhw = torch.rand(num_features, size, size)
     return GridGraph("a", features_Dhw, image_hw3, label_hw, 21, boundary_hw=torch.rand(size, size))
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def mib(field):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(field)) / 1024
 
 config = GCNConfig(num_steps=1, backend={backend!r})
 solve_batch([graph(8, 8)], config)
-before = peak()
+before = mib("VmRSS:")
 problem = graph({size}, 96)
 solve_batch([problem], config)
-print(peak() - before, memory_mib(problem, config))
+print(mib("VmHWM:") - before, memory_mib(problem, config))
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
 @pytest.mark.parametrize(("backend", "size"), [("native", 200), ("torch", 200), ("reference", 100)])
 def test_prediction_covers_the_measured_peak_and_is_not_idle_talk(backend, size):
     program = PROGRAM.format(backend=backend, size=size)
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=200)
     if "was not built" in answer.stderr:
         pytest.skip("the native library was not built on this machine")
+    assert answer.returncode == 0, answer.stderr
     measured_mib, predicted_mib = (float(word) for word in answer.stdout.split())
-    assert 0.9 * measured_mib <= predicted_mib <= 2.0 * measured_mib
+    assert measured_mib <= predicted_mib <= 2.0 * measured_mib
 
 
 def test_largest_supported_image_is_bounded_with_sparse_graphs():

@@ -10,6 +10,10 @@ from models.errors import InvalidInputError
 
 BackendName = Literal["auto", "native", "torch", "pydensecrf"]
 
+# Below this no two pixels are neighbours, and float32 cannot hold positions in standard deviations.
+SMALLEST_SIGMA = 1e-3
+# Above this float32 cannot tell an energy of 1 from 0 beside a message.
+LARGEST_COMPAT = 1e6
 # 3840 x 2160, a 4K frame: larger images are more often a mistake than a wish, and memory grows with the pixels.
 DEFAULT_MAX_PIXELS = 3840 * 2160
 
@@ -26,13 +30,13 @@ class DenseCRFConfig:
     NeurIPS 2011, equations 1 to 3. The defaults are those of the IRN release (`presets`: ``irn_affinity_labels``).
 
     Attributes:
-        gaussian_sxy_px: standard deviation of the smoothness kernel in pixels, > 0. Larger removes larger specks.
-        gaussian_compat: weight of the smoothness kernel, >= 0; 0 leaves the kernel out.
-        bilateral_sxy_px: standard deviation of the appearance kernel in pixels, > 0. Larger joins pixels of like
+        gaussian_sxy_px: standard deviation of the smoothness kernel in pixels, >= 0.001. Larger removes larger specks.
+        gaussian_compat: weight of the smoothness kernel, 0 to 1e6; 0 leaves the kernel out.
+        bilateral_sxy_px: standard deviation of the appearance kernel in pixels, >= 0.001. Larger joins pixels of like
             colour over larger distances.
-        bilateral_srgb: standard deviation of the appearance kernel in grey levels of 0..255, > 0. Smaller follows
-            fainter edges.
-        bilateral_compat: weight of the appearance kernel, >= 0; 0 leaves the kernel out.
+        bilateral_srgb: standard deviation of the appearance kernel in grey levels of 0..255, >= 0.001. Smaller
+            follows fainter edges.
+        bilateral_compat: weight of the appearance kernel, 0 to 1e6; 0 leaves the kernel out.
         num_iterations: mean-field updates, >= 0; 0 gives softmax(-unary). Time is proportional to it.
         backend: ``auto`` is ``native`` where the native library was built, else ``torch``; all backends give the
             same labels.
@@ -53,9 +57,10 @@ class DenseCRFConfig:
 
     def __post_init__(self) -> None:
         for name in ("gaussian_sxy_px", "bilateral_sxy_px", "bilateral_srgb"):
-            _require(math.isfinite(getattr(self, name)) and getattr(self, name) > 0, name, "finite and above 0", self)
+            sigma = getattr(self, name)
+            _require(math.isfinite(sigma) and sigma >= SMALLEST_SIGMA, name, f"finite, {SMALLEST_SIGMA} or more", self)
         for name in ("gaussian_compat", "bilateral_compat"):
-            _require(math.isfinite(getattr(self, name)) and getattr(self, name) >= 0, name, "finite, 0 or more", self)
+            _require(0 <= getattr(self, name) <= LARGEST_COMPAT, name, f"from 0 to {LARGEST_COMPAT:.0f}", self)
         _require(self.num_iterations >= 0, "num_iterations", "0 or more", self)
         _require(self.max_pixels >= 1, "max_pixels", "1 or more", self)
         _require(self.backend in get_args(BackendName), "backend", f"one of {', '.join(get_args(BackendName))}", self)

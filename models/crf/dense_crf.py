@@ -30,7 +30,8 @@ class DenseCRF:
     """Mean-field inference in a fully connected CRF with a Gaussian and a bilateral Potts kernel.
 
     Source: Kraehenbuehl and Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials,
-    NeurIPS 2011, algorithm 1. Results do not depend on threads, on earlier calls, or on the other unaries of a call.
+    NeurIPS 2011, algorithm 1. Results do not depend on threads or on earlier calls; nor on the other unaries of a call,
+    bit for bit with ``native``, up to rounding with ``torch``. Several threads may share an engine.
 
     Args:
         config: the parameters; `presets` has the published sets.

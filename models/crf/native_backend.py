@@ -103,7 +103,8 @@ class _NativeObject:
 
     def __init__(self, address: int, free: Callable[[int], None]) -> None:
         self.address = address
-        weakref.finalize(self, free, address)
+        # Not when the interpreter ends: another thread may still compute with it, and the system takes all back anyway.
+        weakref.finalize(self, free, address).atexit = False
 
 
 @functools.cache

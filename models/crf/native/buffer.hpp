@@ -4,11 +4,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
-#include <sys/mman.h>
 
 namespace dense_crf {
 
-constexpr size_t kHugePage = size_t{1} << 21;
 // An uninitialised array on a cache line border. `resize` keeps nothing of what was there.
 template <typename T>
 class Buffer {
@@ -24,14 +22,7 @@ class Buffer {
         data_ = nullptr;
         capacity_ = 0;
         void* memory = nullptr;
-        const size_t size_bytes = size * sizeof(T);
-#ifdef HUGE
-        const bool is_large = size_bytes >= kHugePage/2;
-        if (posix_memalign(&memory, is_large ? kHugePage : 64, (size_bytes + kHugePage - 1) / kHugePage * kHugePage) != 0) throw std::bad_alloc();
-        if (is_large) madvise(memory, (size_bytes + kHugePage - 1) / kHugePage * kHugePage, MADV_HUGEPAGE);
-#else
-        if (posix_memalign(&memory, 64, size_bytes) != 0) throw std::bad_alloc();
-#endif
+        if (posix_memalign(&memory, 64, size * sizeof(T)) != 0) throw std::bad_alloc();
         data_ = static_cast<T*>(memory);
         capacity_ = size;
     }

@@ -1,5 +1,6 @@
 // The C interface of the native dense CRF.
 #include <cstdint>
+#include <memory>
 #include <new>
 
 #include "mean_field.hpp"
@@ -54,11 +55,14 @@ bool build(Lattice<D>& lattice, BitmapIndex& index, const float* extent, const P
     const CodeRange<D> range = make_codes<D>(extent);
     if (!range.fits()) return false;
     if (BitmapIndex::can_hold(range.num_high, range.num_low)) {
-        build_lattice(lattice, index, range, order, features, memory);
-    } else {
-        SortedIndex sorted;
-        build_lattice(lattice, sorted, range, order, features, memory);
+        try {
+            build_lattice(lattice, index, range, order, features, memory);
+            return true;
+        } catch (const IndexFull&) {  // points strewn so thinly that sorting takes less memory
+        }
     }
+    SortedIndex sorted;
+    build_lattice(lattice, sorted, range, order, features, memory);
     return true;
 }
 
@@ -74,8 +78,6 @@ struct Workspace {
 };
 
 }  // namespace
-#include <ctime>
-#include <cstdio>
 
 EXPORT int dense_crf_abi_version() { return 1; }
 
@@ -85,25 +87,27 @@ EXPORT uint64_t dense_crf_workspace_bytes(const void* workspace) {
     return static_cast<const Workspace*>(workspace)->bytes();
 }
 
+// The lattice of positions, or null where there is no memory for it or it does not fit the codes.
 EXPORT void* dense_crf_gaussian_new(int64_t height, int64_t width, float sigma_px) {
     try {
-        auto* lattice = new Lattice<2>();
+        auto lattice = std::make_unique<Lattice<2>>();
         BitmapIndex index;
         BuildMemory memory;
         const float extent[2] = {(width - 1) / sigma_px, (height - 1) / sigma_px};
         const PixelOrder order{static_cast<size_t>(height), static_cast<size_t>(width)};
-        if (!build<2>(*lattice, index, extent, order, PositionFeatures{order, sigma_px}, memory)) {
-            delete lattice;
-            return nullptr;
-        }
-        return lattice;
+        const PositionFeatures features{order, sigma_px};
+        return build<2>(*lattice, index, extent, order, features, memory) ? lattice.release() : nullptr;
     } catch (const std::bad_alloc&) {
         return nullptr;
     }
 }
 EXPORT void dense_crf_gaussian_free(void* lattice) { delete static_cast<Lattice<2>*>(lattice); }
-EXPORT uint64_t dense_crf_gaussian_bytes(const void* lattice) { return static_cast<const Lattice<2>*>(lattice)->bytes(); }
+EXPORT uint64_t dense_crf_gaussian_bytes(const void* lattice) {
+    return static_cast<const Lattice<2>*>(lattice)->bytes();
+}
 
+// Marginals of `unary` into `prob`, both [num_variants][num_labels][height][width]; `image` is [height][width][3].
+// A weight of 0 leaves a kernel out; `gaussian` may be null then. num_labels is 2 or more.
 EXPORT int dense_crf_refine(void* workspace_pointer, const void* gaussian, float gaussian_weight, const uint8_t* image,
                             int64_t height, int64_t width, float sigma_px, float sigma_rgb, float bilateral_weight,
                             const float* unary, int64_t num_variants, int64_t num_labels, int64_t num_iterations,
@@ -112,21 +116,19 @@ EXPORT int dense_crf_refine(void* workspace_pointer, const void* gaussian, float
     const PixelOrder order{static_cast<size_t>(height), static_cast<size_t>(width)};
     try {
         const Lattice<5>* bilateral = nullptr;
-        
         if (bilateral_weight > 0) {
             const float colour = 255.0f / sigma_rgb;
             const float extent[5] = {(width - 1) / sigma_px, (height - 1) / sigma_px, colour, colour, colour};
             const PositionColourFeatures features(order, sigma_px, image, sigma_rgb);
-            if (!build<5>(workspace.bilateral, workspace.index, extent, order, features, workspace.memory)) return kOutOfRange;
-            
-            
+            if (!build<5>(workspace.bilateral, workspace.index, extent, order, features, workspace.memory)) {
+                return kOutOfRange;
+            }
             bilateral = &workspace.bilateral;
         }
         const Problem problem{unary,         prob, static_cast<int>(num_variants), static_cast<int>(num_labels),
                               static_cast<int>(num_iterations), order};
         workspace.mean_field.run(problem, static_cast<const Lattice<2>*>(gaussian), gaussian_weight, bilateral,
                                  bilateral_weight);
-        
     } catch (const std::bad_alloc&) {
         return kOutOfMemory;
     }

@@ -14,9 +14,6 @@
 #include "filter.hpp"
 #include "normalise.hpp"
 
-#ifndef MAXW
-#define MAXW 16
-#endif
 namespace dense_crf {
 
 // Consecutive channels that are filtered together, in rows of `width` floats.
@@ -28,7 +25,7 @@ inline std::vector<Chunk> make_chunks(int num_channels) {
     std::vector<Chunk> chunks;
     for (int first = 0; first < num_channels; first += chunks.back().width) {
         const int left = num_channels - first;
-        const int width = left > 8 ? MAXW : left > 4 ? 8 : left > 2 ? 4 : left;
+        const int width = left > 8 ? 16 : left > 4 ? 8 : left > 2 ? 4 : left;
         chunks.push_back({first, width});
     }
     return chunks;
@@ -91,15 +88,6 @@ struct Filter {
         if (lattice != nullptr) slice_block<W>(*lattice, block, read[chunk], compat, rows);
     }
 
-    void prefetch(size_t block) const {
-        if (lattice == nullptr) return;
-        const size_t entry = block * (D + 1) * kBlock;
-        for (int c = 0; c <= D; ++c) {
-            __builtin_prefetch(lattice->vertex.data() + entry + c * kBlock);
-            __builtin_prefetch(lattice->weight.data() + entry + c * kBlock);
-        }
-    }
-
     // Tables begin on cache line borders. One more row than vertices: the zeros outside the lattice.
     size_t table_size(const Chunk& chunk) const {
         return ((static_cast<size_t>(lattice->num_vertices) + 1) * chunk.width + kBlock - 1) / kBlock * kBlock;
@@ -132,11 +120,12 @@ class MeanField {
         std::fill_n(channel_.data(), num_planes_ * kTile, 0.0f);
         first_.resize(problem.num_variants * kTile);
         for (int step = 0; step <= problem.num_iterations; ++step) {
-            if (step > 0) { turn(); }
+            if (step > 0) turn();
             for (size_t tile = 0; tile < problem.order.num_tiles(); ++tile) work_on(tile, step);
         }
     }
 
+    // That of one tile is not counted.
     size_t bytes() const { return gaussian_.memory.bytes() + bilateral_.memory.bytes() + unary_.bytes(); }
 
   private:
@@ -147,10 +136,8 @@ class MeanField {
         } else {
             gather(tile);
         }
-        {
         for (int b = 0; b < kTileBlocks; ++b) {
             for (int v = 0; v < problem_.num_variants; ++v) update(tile, b, v, step > 0);
-        }
         }
         if (is_last) {
             for (int b = 0; b < kTileBlocks; ++b) write_prob(tile, b);
@@ -191,9 +178,6 @@ class MeanField {
             with_width(chunks_[i].width, [&](auto width) {
                 constexpr int W = decltype(width)::value;
                 for (int b = 0; b < kTileBlocks; ++b) {
-#ifdef PF
-                    if (i == 0) prefetch((tile + 1) * kTileBlocks + b);
-#endif
                     alignas(64) float rows[kBlock * W];
                     planes_to_rows<W>(channel_planes(b, chunks_[i].first), rows);
                     gaussian_.template splat<W>(tile * kTileBlocks + b, i, rows);
@@ -201,13 +185,6 @@ class MeanField {
                 }
             });
         }
-    }
-
-    void prefetch(size_t block) {
-        gaussian_.prefetch(block);
-        bilateral_.prefetch(block);
-        const char* unary = reinterpret_cast<const char*>(unary_planes(block, 0));
-        for (int i = 0; i < problem_.num_variants * problem_.num_labels; ++i) __builtin_prefetch(unary + 64 * i);
     }
 
     // Softmax of one variant in one block. Labels 1.. go where their messages were.

@@ -20,7 +20,6 @@ struct BuildMemory {
 // `table` holds the splatted constant 1; `spare` and `empty` are 0.
 template <int D>
 void normalise(Lattice<D>& lattice, float* table, float* spare, float* empty, const float* ones) {
-    float* sums = lattice.row_sum.data();
     blur<1>(lattice, table, spare);
     for (size_t b = 0; b < lattice.num_blocks; ++b) {
         float* weight = lattice.weight.data() + b * (D + 1) * kBlock;
@@ -33,6 +32,7 @@ void normalise(Lattice<D>& lattice, float* table, float* spare, float* empty, co
         splat_block<1>(lattice, b, ones, empty);
     }
     blur<1>(lattice, empty, spare);
+    float* sums = lattice.row_sum.data();
     std::fill_n(sums, lattice.num_blocks * kBlock, 0.0f);
     for (size_t b = 0; b < lattice.num_blocks; ++b) slice_block<1>(lattice, b, empty, 1.0f, sums + b * kBlock);
 }
@@ -46,30 +46,22 @@ void build_lattice(Lattice<D>& lattice, Index& index, const CodeRange<D>& range,
     lattice.weight.resize(num_entries);
     lattice.row_sum.resize(lattice.num_blocks * kBlock);
     index.start(range.num_high, range.num_low, num_entries);
-    {
     locate_pixels(lattice, index, range.codes, features);
-    }
-    size_t table_size;
+    lattice.num_vertices = index.finish();
+
     alignas(64) float ones[kBlock];
     std::fill_n(ones, kBlock, 1.0f);
-    {
-    lattice.num_vertices = index.finish();
-    table_size = (static_cast<size_t>(lattice.num_vertices) + kBlock) / kBlock * kBlock;
+    const size_t table_size = (static_cast<size_t>(lattice.num_vertices) + kBlock) / kBlock * kBlock;
     memory.tables.resize(3 * table_size);
     std::fill_n(memory.tables.data(), 3 * table_size, 0.0f);
+    float* table = memory.tables.data();
     for (size_t b = 0; b < lattice.num_blocks; ++b) {
         uint32_t* vertex = lattice.vertex.data() + b * block_entries;
         for (size_t i = 0; i < block_entries; ++i) vertex[i] = index.number_of_slot(vertex[i]);
-        splat_block<1>(lattice, b, ones, memory.tables.data());
+        splat_block<1>(lattice, b, ones, table);
     }
-    }
-    {
     find_neighbours(lattice, index, range, memory.code);
-    }
-    {
-    float* table = memory.tables.data();
     normalise(lattice, table, table + table_size, table + 2 * table_size, ones);
-    }
 }
 
 }  // namespace dense_crf

@@ -11,10 +11,7 @@ namespace dense_crf {
 constexpr int kBlock = 16;
 
 // Work goes by tiles of kTile pixels: long enough to hide latency, small enough for the first-level cache.
-#ifndef TILE
-#define TILE 32
-#endif
-constexpr int kTile = TILE, kTileBlocks = kTile / kBlock;
+constexpr int kTile = 64, kTileBlocks = kTile / kBlock;
 
 // Pixels go in vertical strips, row by row within a strip: a few rows of a strip touch few enough lattice vertices for
 // the first-level cache, and neighbouring rows mostly the same ones.

@@ -13,12 +13,16 @@
 
 namespace dense_crf {
 
+// Thrown by `insert` of an index that cannot take more.
+struct IndexFull {};
+
 // A bitmap over all possible codes, cut into pages that exist only where an image has vertices. The number of a vertex
 // is the count of bits before its own: no hashing, no sorting, no search, and hardly a branch.
 class BitmapIndex {
   public:
     static constexpr int kPageBits = 10, kWords = 1 << (kPageBits - 6);
     static constexpr int64_t kMaxDirectory = int64_t{1} << 25;  // 128 MiB of page numbers
+    static constexpr size_t kMaxPages = size_t{1} << 20;        // 256 MiB of pages; slots have 32 bits
 
     static bool can_hold(int64_t num_high, int64_t num_low) {
         return num_high <= kMaxDirectory && num_high * pages_per_high(num_low) <= kMaxDirectory;
@@ -95,6 +99,10 @@ class BitmapIndex {
 
     int32_t add_page() {
         const size_t page = words_.size() / kWords;
+        if (page == kMaxPages) {
+            words_ = {};
+            throw IndexFull();
+        }
         words_.resize(words_.size() + kWords, Word{0, 0});
         return static_cast<int32_t>(page);
     }

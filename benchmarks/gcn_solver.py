@@ -32,7 +32,7 @@ from torch_geometric.nn import GCNConv
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.native_library import supported_isas
 from models.propagation.affinity_graph import StencilAdjacency
-from models.propagation.gcn.config import GCNConfig
+from models.propagation.gcn.config import BackendName, GCNConfig
 from models.propagation.gcn.native_solver import native_library
 from models.propagation.gcn.problem import GCNProblem, prepare
 from models.propagation.gcn.reference import edge_list, total_loss
@@ -115,11 +115,16 @@ class PyG:
         torch.autograd.backward(total_loss(log_prob_NC, self.problem, CONFIG))
         self.optimiser.step()
 
+    def few_steps(self) -> None:
+        """The steps of one round."""
+        for _ in range(BASELINE_STEPS):
+            self.step()
+
     def seconds(self, num_threads: int) -> float:
         """Wall seconds of a whole training, from a few steps."""
         torch.set_num_threads(num_threads)
         try:
-            return timed(lambda: [self.step() for _ in range(BASELINE_STEPS)]) / BASELINE_STEPS * STEPS
+            return timed(self.few_steps) / BASELINE_STEPS * STEPS
         finally:
             torch.set_num_threads(1)
 
@@ -158,13 +163,13 @@ def rounds_of_seconds(num_rounds: int, num_cores: int) -> dict[str, list[float]]
             measures[f"{name}_all_threads"] = functools.partial(solve_seconds, batch, config, num_cores)
     seconds: dict[str, list[float]] = {name: [] for name in measures}
     for index in range(num_rounds):
-        for name, measure in measures.items():
-            seconds[name].append(measure())
+        for variant, measure in measures.items():
+            seconds[variant].append(measure())
         print(f"round {index + 1}: " + "  ".join(f"{k} {v[-1]:.3f}" for k, v in seconds.items()), flush=True)
     return seconds
 
 
-def backends() -> list[str]:
+def backends() -> list[BackendName]:
     """The fast backends that run here."""
     return ["torch"] if native_library() is None else ["torch", "native"]
 

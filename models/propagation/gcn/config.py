@@ -67,8 +67,8 @@ class GCNConfig:
         tolerance: None runs `num_steps`, always. A value stops an image once the mean loss of its last 10 steps is
             within this fraction of that of the 10 before; the result then is not that of the full number of steps.
         seed: of the initial weights and of dropout, together with the item id.
-        feature_dtype: type to which the propagated features A X are rounded. float16 halves the largest array of the
-            solver; docs/gcn_solver.md has the measured label change.
+        feature_dtype: type to which the propagated features A X are rounded; they are still computed with in
+            `compute_dtype`. docs/gcn_solver.md has the measured label change.
         affinity_dtype: type to which the planes of a `one_hop` graph are rounded before normalisation.
         compute_dtype: type of all arithmetic; float64 for `reference` and `torch` only.
         backend: `auto` takes `native` on a CPU where it was built and can serve this config, else `torch`; on CUDA

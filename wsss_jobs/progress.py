@@ -108,7 +108,7 @@ class LogObserver:
     _EVERY_S = 15.0
 
     def __init__(self) -> None:
-        self._next_s = 0.0
+        self._next_s, self._next_step = 0.0, 0
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +128,7 @@ class LogObserver:
 
     def stage_started(self, stage: PlannedStage, num_todo: int, num_done: int, num_failed: int) -> None:
         """Logs what is left."""
-        self._next_s = 0.0
+        self._next_s, self._next_step = 0.0, 0
         _log.info("stage started stage=%s todo=%d done=%d failed=%d", stage.name, num_todo, num_done, num_failed)
 
     def items_progress(self, stage: PlannedStage, snapshot: ProgressSnapshot) -> None:
@@ -147,9 +147,9 @@ class LogObserver:
         )
 
     def training_progress(self, stage: PlannedStage, progress: TrainProgress) -> None:
-        """Logs the loss once an epoch's tenth."""
-        every = max(progress.num_steps // 20, 1)
-        if progress.step % every == 0 or progress.step == progress.num_steps:
+        """Logs the loss some twenty times a training; not every step is seen here."""
+        if progress.step >= self._next_step or progress.step == progress.num_steps:
+            self._next_step = progress.step + max(progress.num_steps // 20, 1)
             _log.info(
                 "training stage=%s step=%d/%d loss=%.4f",
                 stage.name,

@@ -69,16 +69,17 @@ def test_running_again_does_nothing_and_changes_no_byte(finished_job, wsss):
     assert digests(run, *DATA_PATTERNS) == before
 
 
-def test_a_changed_setting_redoes_only_what_depends_on_it(finished_job, wsss):
+def test_a_changed_setting_redoes_only_what_depends_on_it(finished_job, wsss, tmp_path):
     recipe, run, _ = finished_job
-    before = digests(run, *DATA_PATTERNS)
-    changed = wsss("run", recipe, "--set", "stages.gcn_masks.unary=probability")
+    copy = copy_without(run, tmp_path)
+    overrides = ("--set", f"store.uri={tmp_path}", "--set", "stages.gcn_masks.unary=probability")
+    changed = wsss("run", recipe, *overrides)
     assert changed.returncode == 0, changed.stderr[-3000:]
     assert changed.stderr.count("stage started") == 1
     assert "stage started stage=gcn_masks" in changed.stderr
-    after = digests(run, *DATA_PATTERNS)
+    before, after = digests(run, *DATA_PATTERNS), digests(copy, *DATA_PATTERNS)
     assert {path: after[path] for path in before} == before
-    assert len(list(run.glob("gcn_masks-*"))) == 2
+    assert len(list(copy.glob("gcn_masks-*"))) == 2
 
 
 def test_the_same_bytes_come_out_of_another_batch_size_and_number_of_workers(finished_job, wsss, tmp_path):

@@ -11,13 +11,7 @@ from small_job import NUM_IMAGES, digests
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-REDONE = ("infer_cams-*", "label_partially-*", "walk_masks-*", "gcn_masks-*")
-PATTERNS = (
-    "infer_cams-*/part-*.parquet",
-    "label_partially-*/**/*.png",
-    "walk_masks-*/**/*.png",
-    "gcn_masks-*/**/*.png",
-)
+PATTERNS = ("infer_cams-*/part-*.parquet", "label_partially-*/**/*.png", "*_masks-*/**/*.png")
 ONE_BY_ONE = [
     argument
     for stage in ("infer_cams", "label_partially", "random_walk", "walk_masks", "propagate_gcn", "gcn_masks")
@@ -112,3 +106,19 @@ def wait_until_gone(runner, timeout_s=60):
     while workers_of(runner) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not workers_of(runner), "actors outlive their driver"
+
+
+@pytest.mark.parametrize("half_done", ["masks"], indirect=True)
+def test_ctrl_c_ends_it_with_130_and_keeps_what_is_done(half_done, wsss):
+    recipe, run, stage, _ = half_done
+    process = wsss.start(*arguments(recipe, run))
+    wait_for_first(run, stage, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the job
+    assert process.wait(timeout=60) == 130
+    wait_until_gone(wsss)
+    done = len(list(run.glob(stage)))
+    assert 0 < done < NUM_IMAGES
+    status = wsss("status", recipe, "--set", f"store.uri={run.parent}")
+    assert status.returncode == 0, status.stderr[-3000:]
+    [line] = [line for line in status.stdout.splitlines() if "gcn_masks" in line]
+    assert [word for word in line.split() if word.isdigit()] == [str(done), "0", str(NUM_IMAGES - done)], line

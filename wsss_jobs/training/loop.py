@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from wsss_jobs.errors import StageError
+from wsss_jobs.training.heap import keep_freed_memory
 from wsss_jobs.training.schedule import num_steps_per_epoch, poly_factor, worker_batches
 from wsss_jobs.training.task import Sample, TrainTask
 
@@ -71,6 +72,8 @@ class TrainLoop:
         self.on_step = on_step
         self.context = ray.train.get_context()
         self.device = ray.train.torch.get_device()
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.num_steps = num_steps_per_epoch(len(task), task.schedule.global_batch_size) * task.schedule.num_epochs
         model = task.build_model()
         groups = _trainable_groups(model, task)

@@ -235,10 +235,11 @@ def shares(cost: dict[str, float], ms_per_step: float, peaks: dict[str, float]) 
 
 def ms_per_step(graph: GridGraph, config: GCNConfig) -> float:
     """Median milliseconds of a step, without the set-up."""
+    num_steps = max(30, min(1000, 400_000 // graph.num_nodes))  # tiny grids need many to rise above the set-up
 
     def once() -> float:
-        short, long = (solve_seconds([graph], replace(config, num_steps=n)) for n in (1, 31))
-        return (long - short) / 30 * 1e3
+        short, long = (solve_seconds([graph], replace(config, num_steps=n)) for n in (1, 1 + num_steps))
+        return (long - short) / num_steps * 1e3
 
     return statistics.median(once() for _ in range(3))
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from models.affinity.irnet_inference import boundary_features
+from models.errors import InvalidInputError
 from models.images import resize
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.solve import solve_batch
@@ -64,11 +65,22 @@ class PropagateGcn(ItemStage):
         """Returns log-probabilities; the whole batch is solved together."""
         graphs = [guarded(partial(self._graph, entry)) for entry in batch]
         good = [graph for graph in graphs if isinstance(graph, GridGraph)]
-        solved = iter(solve_batch(good, self._gcn, device=self._context.device, num_threads=self._context.num_threads))
+        solved = iter(self._solve(good))
+        results = [graph if isinstance(graph, Failed) else next(solved) for graph in graphs]
         return [
-            graph if isinstance(graph, Failed) else self._scores(entry, next(solved))
-            for entry, graph in zip(batch, graphs, strict=True)
+            result if isinstance(result, Failed) else self._scores(entry, result)
+            for entry, result in zip(batch, results, strict=True)
         ]
+
+    def _solve(self, graphs: Sequence[GridGraph]) -> Sequence[torch.Tensor | Failed]:
+        """Solves all together; where that fails, one by one, so that only those fail that must (same results)."""
+        try:
+            return self._solve_together(graphs)
+        except InvalidInputError:
+            return [guarded(lambda graph=graph: self._solve_together([graph])[0]) for graph in graphs]  # type: ignore[misc]
+
+    def _solve_together(self, graphs: Sequence[GridGraph]) -> list[torch.Tensor]:
+        return solve_batch(graphs, self._gcn, device=self._context.device, num_threads=self._context.num_threads)
 
     def _graph(self, entry: ItemInput) -> GridGraph:
         partial: PartialLabel = entry.records["partial"]

@@ -22,7 +22,7 @@ class BitmapIndex {
   public:
     static constexpr int kPageBits = 10, kWords = 1 << (kPageBits - 6);
     static constexpr int64_t kMaxDirectory = int64_t{1} << 25;  // 128 MiB of page numbers
-    static constexpr size_t kMaxPages = size_t{1} << 20;        // 256 MiB of pages; slots have 32 bits
+    static constexpr size_t kMaxPages = size_t{1} << 18;        // 64 MiB of pages, more than twice a 4K photograph
 
     static bool can_hold(int64_t num_high, int64_t num_low) {
         return num_high <= kMaxDirectory && num_high * pages_per_high(num_low) <= kMaxDirectory;
@@ -100,7 +100,7 @@ class BitmapIndex {
     int32_t add_page() {
         const size_t page = words_.size() / kWords;
         if (page == kMaxPages) {
-            words_ = {};
+            std::vector<Word>().swap(words_);
             throw IndexFull();
         }
         words_.resize(words_.size() + kWords, Word{0, 0});

@@ -10,6 +10,7 @@ from cluster.fan_out import Outcome, WorkItem
 from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
+from wsss_jobs.heap import keep_freed_memory
 from wsss_jobs.records import Record
 from wsss_jobs.stage_io import StageFolder, StageInputs
 from wsss_jobs.stages.base import Device, Failed, ItemInput, ItemStage, Ok, StageConfig, StageContext, guarded
@@ -47,6 +48,8 @@ class StageWorker:
 
     def __init__(self, job: StageJob) -> None:
         torch.set_num_threads(max(job.num_threads, 1))
+        if job.device == "cpu":
+            keep_freed_memory()
         self._job = job
         artifacts = {
             port: folder.outputs.local_copy(CHECKPOINT_KEY).parent for port, folder in job.inputs.artifacts.items()

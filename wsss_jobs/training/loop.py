@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from wsss_jobs.errors import StageError
-from wsss_jobs.training.heap import keep_freed_memory
+from wsss_jobs.heap import keep_freed_memory
 from wsss_jobs.training.schedule import num_steps_per_epoch, poly_factor, worker_batches
 from wsss_jobs.training.task import Sample, TrainTask
 

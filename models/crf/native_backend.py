@@ -22,7 +22,7 @@ INTERFACE_VERSION = 1
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 _OUT_OF_MEMORY, _OUT_OF_RANGE = 1, 2
-# Images of a data set come in a few sizes; a lattice of positions takes 38 bytes a pixel.
+# Images of a data set come in a few sizes; a lattice of positions takes about 32 bytes a pixel.
 _NUM_GAUSSIAN_LATTICES = 8
 # A thread keeps the memory of its last image, unless that was a giant one.
 _MAX_KEPT_BYTES = 512 * 2**20

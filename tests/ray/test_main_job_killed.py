@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from small_job import NUM_IMAGES, digests
 
@@ -79,7 +80,7 @@ def test_actors_killed_in_mid_job_change_no_byte(half_done, wsss):
     assert victims
     assert done < NUM_IMAGES
     assert digests(run, *PATTERNS) == expected
-    assert not list(run.glob("*/failed.parquet"))
+    assert all(pq.read_metadata(path).num_rows == 0 for path in run.glob("*/failed.parquet"))
 
 
 def test_a_driver_killed_in_mid_job_goes_on_where_it_was(half_done, wsss):
@@ -121,4 +122,4 @@ def test_ctrl_c_ends_it_with_130_and_keeps_what_is_done(half_done, wsss):
     status = wsss("status", recipe, "--set", f"store.uri={run.parent}")
     assert status.returncode == 0, status.stderr[-3000:]
     [line] = [line for line in status.stdout.splitlines() if "gcn_masks" in line]
-    assert [word for word in line.split() if word.isdigit()] == [str(done), "0", str(NUM_IMAGES - done)], line
+    assert f"{NUM_IMAGES - done} of {NUM_IMAGES} left" in line

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from wsss_jobs.datasets.records import Dataset, DatasetItem
+from wsss_jobs.errors import DataError
 from wsss_jobs.pipeline import Plan, PlannedStage
 from wsss_jobs.quality.scores import IGNORE_INDEX, SegmentationScores, confusion_matrix, scores
 from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
@@ -144,6 +145,10 @@ def _map(work: Callable[[DatasetItem], T], items: Sequence[DatasetItem]) -> Iter
             return work(item)
         except ObjectNotFoundError:
             return None
+        except DataError as error:
+            if error.reason == "nan_cam":  # a row in `failed` of the stages that read it; the others are scored
+                return None
+            raise
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for item, result in zip(items, pool.map(guarded, items), strict=True):

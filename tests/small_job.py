@@ -20,7 +20,7 @@ SMALL_STAGES = [
     {
         "stage": "train_classifier",
         "classifier": {
-            "encoder": {"name": "timm/test_efficientnet", "weights": None},
+            "encoder": {"name": "timm/test_efficientnet", "weights": None, "size_multiple": 32},
             "frozen_stages": 0,
             "train_batch_norm": True,
         },

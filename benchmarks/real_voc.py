@@ -93,16 +93,24 @@ def half_of(item: DatasetItem) -> str:
     return "other_half" if digest[0] % 2 else "tuned_half"
 
 
-def prepared(data: Path, store: Path, overrides: Sequence[str]) -> PreparedJob:
-    """Returns the job of the recipe with these changes."""
-    weights = data / "weights" / "mobilenet_v2_imagenet.pt"
-    places = (
+def places(data: Path, store: Path) -> list[str]:
+    """Returns where data set, store and the classifier's weights are, as overrides of the recipe."""
+    return [
         f"dataset.root={data / 'voc_subset'}",
         f"store.uri={store}",
-        f"stages.train_classifier.classifier.encoder.weights={weights}",
-        f"stages.train_affinity.encoder.weights={weights}",
-    )
-    return prepare(load_recipe(str(RECIPE), [*places, *overrides]))
+        f"stages.train_classifier.classifier.encoder.weights={weights(data)}",
+    ]
+
+
+def weights(data: Path) -> Path:
+    """Returns the pretrained MobileNetV2."""
+    return data / "weights" / "mobilenet_v2_imagenet.pt"
+
+
+def prepared(data: Path, store: Path, overrides: Sequence[str]) -> PreparedJob:
+    """Returns the job of the recipe with these changes."""
+    affinity = f"stages.train_affinity.encoder.weights={weights(data)}"
+    return prepare(load_recipe(str(RECIPE), [*places(data, store), affinity, *overrides]))
 
 
 def mious(evaluations: Sequence[Evaluation], names: Mapping[str, str]) -> dict[str, float]:

@@ -12,10 +12,10 @@ from wsss_jobs.quality.evaluate import Evaluation
 def print_scores(console: Console, evaluations: Sequence[Evaluation]) -> None:
     """Prints one line a product, best mIoU in bold; fractions in percent."""
     table = Table(title="Scores against the ground truth (%)", title_justify="left")
-    table.add_column("step")
+    table.add_column("step", no_wrap=True)
     for name in ("mIoU", "precision", "recall", "pixel acc.", "images"):
         table.add_column(name, justify="right")
-    table.add_column("")
+    table.add_column("", overflow="fold")
     complete = [evaluation.scores.miou for evaluation in evaluations if evaluation.kind != "partial"]
     for evaluation in evaluations:
         scores = evaluation.scores
@@ -31,9 +31,9 @@ def print_scores(console: Console, evaluations: Sequence[Evaluation]) -> None:
 def remark(evaluation: Evaluation) -> str:
     """Returns what has to be known to read an evaluation."""
     if evaluation.threshold is not None:
-        return f"best background threshold: {evaluation.threshold:.2f}"
+        return f"best at {evaluation.threshold:.2f}"
     if evaluation.labelled_fraction is not None:
-        return f"of the {100 * evaluation.labelled_fraction:.0f} % of pixels that are labelled"
+        return f"of {100 * evaluation.labelled_fraction:.0f} % labelled"
     return ""
 
 

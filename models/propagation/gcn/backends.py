@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from models.errors import InvalidInputError
-from models.propagation.gcn import native_solver
+from models.propagation.gcn import native_solver, triton_support
 from models.propagation.gcn.closed_form import solve_closed_form
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.native_solver import solve_native
@@ -25,21 +25,33 @@ class SolveProblem(Protocol):
         ...
 
 
+class SolveProblems(Protocol):
+    """Trains the GCNs of several images together."""
+
+    def __call__(
+        self, problems: Sequence[GCNProblem], config: GCNConfig, *, with_trace: bool = False
+    ) -> list[GCNSolution]:
+        """Work on the device that the problems are on, and return a solution for each, in their order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Backend:
     """One way to solve.
 
     Attributes:
         reason_unavailable: why it cannot serve a config on a device, in words; None where it can.
-        solve: solves one prepared image.
+        solve: solves one prepared image; None where images are solved together.
+        solve_many: solves prepared images together; None where they are solved one by one.
     """
 
     reason_unavailable: Callable[[GCNConfig, torch.device], str | None]
-    solve: SolveProblem
+    solve: SolveProblem | None = None
+    solve_many: SolveProblems | None = None
 
 
 def choose_backend(config: GCNConfig, device: torch.device) -> str:
-    """Name of the backend that solves: the config's; for `auto` the first of native and torch that can.
+    """Name of the backend that solves: the config's; for `auto` the first of native, triton and torch that can.
 
     Raises:
         InvalidInputError: the named backend cannot serve the config on the device.
@@ -58,6 +70,12 @@ def _solve_reference(problem: GCNProblem, config: GCNConfig, *, with_trace: bool
     return solve_reference(problem, config, with_trace=with_trace)
 
 
+def _solve_triton(problems: Sequence[GCNProblem], config: GCNConfig, *, with_trace: bool = False) -> list[GCNSolution]:
+    from models.propagation.gcn.triton_solver import solve_many  # Triton is not everywhere
+
+    return solve_many(problems, config, with_trace=with_trace)
+
+
 def _always(_config: GCNConfig, _device: torch.device) -> None:
     return None
 
@@ -72,5 +90,6 @@ BACKENDS = {
     "reference": Backend(_always, _solve_reference),
     "torch": Backend(_always, solve_closed_form),
     "native": Backend(_native_reason, solve_native),
+    "triton": Backend(triton_support.reason_unavailable, solve_many=_solve_triton),
 }
-AUTO_ORDER = ("native", "torch")
+AUTO_ORDER = ("native", "triton", "torch")

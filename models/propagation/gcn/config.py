@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 from models.errors import InvalidInputError
 from models.propagation.grid_graph import AffinityGraphConfig
 
-BackendName = Literal["auto", "reference", "torch", "native"]
+BackendName = Literal["auto", "reference", "torch", "native", "triton"]
 FloatType = Literal["float32", "float16", "bfloat16"]
 
 
@@ -72,7 +72,7 @@ class GCNConfig:
         affinity_dtype: type to which the planes of a `one_hop` graph are rounded before normalisation.
         compute_dtype: type of all arithmetic; float64 for `reference` and `torch` only.
         backend: `auto` takes `native` on a CPU where it was built and can serve this config, else `torch`; on CUDA
-            always `torch`.
+            `triton` where it works and can serve this config, else `torch`.
         graph: the matrix A.
     """
 
@@ -109,9 +109,7 @@ class GCNConfig:
         """Check ranges."""
         if self.backend not in get_args(BackendName):
             names = ", ".join(get_args(BackendName))
-            raise InvalidInputError(
-                f"there is no backend {self.backend!r}: the backends are {names}; on CUDA 'auto' takes 'torch'"
-            )
+            raise InvalidInputError(f"there is no backend {self.backend!r}: the backends are {names}")
         rules = (
             (self.num_steps >= 0, f"num_steps must not be negative, got {self.num_steps}"),
             (self.hidden_channels >= 1, f"hidden_channels must be at least 1, got {self.hidden_channels}"),

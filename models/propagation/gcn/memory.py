@@ -33,8 +33,9 @@ def memory_mib_of_size(
 ) -> float:
     """Predicted peak memory, in MiB, of solving one image with the backend that the config takes on a device.
 
-    A batch takes this once a thread on a CPU, and once on CUDA, where images are solved one after the other; the
-    inputs of images that wait, and the libraries themselves, come on top.
+    A batch takes this once a thread on a CPU; on CUDA once with `torch`, which solves images one after the other, and
+    once an image with `triton`, which solves as many at once as the free memory holds. The inputs of images that wait,
+    and the libraries themselves, come on top.
 
     Args:
         height: rows of the grid, in cells; width: columns.
@@ -49,6 +50,8 @@ def memory_mib_of_size(
         num_bytes = sizes.native_bytes()
     elif name == "torch":
         num_bytes = sizes.torch_bytes(is_sparse=True)
+    elif name == "triton":
+        num_bytes = sizes.triton_bytes()
     else:
         num_bytes = sizes.reference_bytes()
     return ALLOCATOR_MIB + ALLOCATOR_SHARE * (sizes.input_bytes() + num_bytes) / MIB
@@ -100,6 +103,15 @@ class _Sizes:
         per_node = 2 * self.features + 6 * self.hidden + 9 * self.classes
         solving = matrices + self.nodes * per_node * self.width_bytes
         return self.nodes * 8 * (self.planes + self.laplacian_planes) + max(making, solving)
+
+    def triton_bytes(self) -> int:
+        """The planes while they are made and copied, and the arrays of one place in a batch."""
+        from models.propagation.gcn.triton_batch import BatchShape  # Triton is not everywhere
+
+        disc, square = half_plane_offsets(self.config.graph.radius), half_square_offsets(self.laplacian_reach)
+        laplacian_offsets = square if self.laplacian_planes == len(square) else disc
+        shape = BatchShape(1, self.nodes, self.features, self.classes, tuple(disc), tuple(laplacian_offsets))
+        return self.graph_bytes() + shape.bytes_per_image(self.config.num_steps)
 
     def reference_bytes(self) -> int:
         """PyG makes a message of every edge: as many rows as edges, kept for the way back."""

@@ -52,10 +52,15 @@ def solve_traced(
         raise InvalidInputError(f"num_threads must be at least 1, got {num_threads}")
     target = torch.device(device)
     backend = BACKENDS[choose_backend(config, target)]
+    if backend.solve_many is not None:
+        problems = [prepare(graph.to(target), config) for graph in graphs]
+        solutions = backend.solve_many(problems, config, with_trace=with_trace)
+        return [_checked(solution, graph) for solution, graph in zip(solutions, graphs, strict=True)]
+    solve_one = backend.solve
+    assert solve_one is not None  # a backend has one of the two
 
     def solve_graph(graph: GridGraph) -> GCNSolution:
-        solution = backend.solve(prepare(graph.to(target), config), config, with_trace=with_trace)
-        return _checked(solution, graph)
+        return _checked(solve_one(prepare(graph.to(target), config), config, with_trace=with_trace), graph)
 
     return _on_threads(solve_graph, graphs, num_threads if target.type == "cpu" else 1)
 

@@ -26,11 +26,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.stopwatch import Stopwatch
 from wsss_jobs.config.recipe import load_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.job import PreparedJob, prepare, run_job
-from wsss_jobs.pipeline import PlannedStage
-from wsss_jobs.progress import TerminalObserver
 from wsss_jobs.quality.evaluate import Evaluation, evaluate_run
 from wsss_jobs.report.build import build_report
 
@@ -66,25 +65,6 @@ PRODUCTS = {
     "gcn": "gcn_masks/before_crf",
     "gcn_crf": "gcn_masks",
 }
-
-
-class Stopwatch(TerminalObserver):
-    """Keeps how long each stage took, also over interrupted runs, in a file of the run's folder."""
-
-    def __init__(self, console: Console, path: Path) -> None:
-        super().__init__(console)
-        self._path = path
-
-    def stage_finished(self, stage: PlannedStage, num_done: int, num_failed: int, seconds: float) -> None:
-        """Adds the stage's time to the file."""
-        super().stage_finished(stage, num_done, num_failed, seconds)
-        known = self.seconds()
-        name = f"{stage.name}-{stage.fingerprint}"
-        self._path.write_text(json.dumps(known | {name: known.get(name, 0.0) + seconds}))
-
-    def seconds(self) -> dict[str, float]:
-        """Returns seconds by `<stage>-<fingerprint>`."""
-        return dict(json.loads(self._path.read_text())) if self._path.is_file() else {}
 
 
 def half_of(item: DatasetItem) -> str:
@@ -130,12 +110,6 @@ def scored(job: PreparedJob, names: Mapping[str, str]) -> dict[str, dict[str, fl
     }
 
 
-def stage_seconds(job: PreparedJob, known: Mapping[str, float]) -> dict[str, float]:
-    """Returns seconds by stage; stages that run as one segment are timed as their last."""
-    named = {stage.name: known.get(f"{stage.name}-{stage.fingerprint}") for stage in job.plan.stages}
-    return {name: round(seconds, 1) for name, seconds in named.items() if seconds is not None}
-
-
 def main() -> None:
     """Runs, scores, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,7 +136,7 @@ def main() -> None:
             results[half] |= values
     report = build_report(main_job, evaluate_run(main_job.plan, main_job.dataset, main_job.store))
 
-    seconds = stage_seconds(main_job, watch.seconds())
+    seconds = watch.seconds(main_job.plan.stages)
     print_results(console, results, seconds)
     console.print(f"Report: {report}", highlight=False)
     write_results(arguments.json, results, seconds, len(main_job.dataset.items))

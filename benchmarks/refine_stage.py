@@ -24,6 +24,7 @@ import yaml
 from rich.console import Console
 
 from benchmarks.real_voc import RECIPE, places
+from benchmarks.stopwatch import Stopwatch
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
 from models.crf.unaries import unary_from_labels
@@ -31,7 +32,6 @@ from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.job import PreparedJob, prepare, run_job
 from wsss_jobs.pipeline import PlannedStage
-from wsss_jobs.progress import TerminalObserver
 from wsss_jobs.records import Cams
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.stages.cam_sizes import full_resolution
@@ -42,19 +42,6 @@ BACKENDS = ("pydensecrf", "native")
 CRF = PRESETS["irn_affinity_labels"].config
 THRESHOLD, CONFIDENCE = 0.35, 0.7
 RESULTS = Path(__file__).parent / "results" / "refine_stage.json"
-
-
-class StageTimes(TerminalObserver):
-    """Shows progress, and keeps the seconds of each stage."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self.seconds: dict[str, float] = {}
-
-    def stage_finished(self, stage: PlannedStage, num_done: int, num_failed: int, seconds: float) -> None:
-        """Keeps the time."""
-        super().stage_finished(stage, num_done, num_failed, seconds)
-        self.seconds[stage.name] = seconds
 
 
 def refine_job(data: Path, store: Path, backend: str) -> PreparedJob:
@@ -69,9 +56,8 @@ def refine_job(data: Path, store: Path, backend: str) -> PreparedJob:
     return prepare(parse_recipe(content, places(data, store)))
 
 
-def forget(job: PreparedJob, name: str) -> None:
+def forget(job: PreparedJob, stage: PlannedStage) -> None:
     """Deletes what an earlier run of the timed stage has left."""
-    [stage] = [stage for stage in job.plan.stages if stage.name == name]
     prefix = f"{stage.name}-{stage.fingerprint}/"
     job.store.delete([info.key for info in job.store.list(prefix)])
 
@@ -123,14 +109,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     console = Console()
-    observer = StageTimes(console)
+    arguments.store.mkdir(parents=True, exist_ok=True)
+    watch = Stopwatch(console, arguments.store / "refine_stage_seconds.json")
     speeds: dict[str, float] = {}
     for backend in BACKENDS:
         job = refine_job(arguments.data, arguments.store, backend)
-        forget(job, f"masks_{backend}")
-        with observer:
-            run_job(job, observer)
-        speeds[backend] = round(len(job.dataset.items) / observer.seconds[f"masks_{backend}"], 2)
+        timed_stage = job.plan.stages[-1]
+        forget(job, timed_stage)
+        watch.forget(timed_stage)
+        with watch:
+            run_job(job, watch)
+        speeds[backend] = round(len(job.dataset.items) / watch.seconds([timed_stage])[timed_stage.name], 2)
     results = {
         "images_per_second": speeds,
         "ratio": round(speeds["native"] / speeds["pydensecrf"], 2),

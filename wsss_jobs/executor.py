@@ -15,7 +15,7 @@ from wsss_jobs.observer import RunObserver
 from wsss_jobs.pipeline import Plan, PlannedStage, Segment
 from wsss_jobs.receipt_buffer import ReceiptBuffer
 from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
-from wsss_jobs.stages.base import Device, ItemStage, TrainStage
+from wsss_jobs.stages.base import Device, ItemStage, StageResources, TrainStage
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.training.run import TrainJob, TrainScale, loader_workers, num_workers, run_training
 from wsss_jobs.worker import StageJob
@@ -121,6 +121,7 @@ def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Seque
 def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
     assert issubclass(stage.spec, ItemStage)
     on_gpu = run.device == "cuda" and stage.resources.num_gpus > 0
+    device: Device = "cuda" if on_gpu else "cpu"
     num_threads = max(1, int(stage.resources.num_cpus))
     job = StageJob(
         spec=stage.spec,
@@ -129,7 +130,7 @@ def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
         sink=sink,
         class_names=run.dataset.class_names,
         seed=run.seed,
-        device="cuda" if on_gpu else "cpu",
+        device=device,
         num_threads=num_threads,
     )
     resources = (
@@ -142,10 +143,15 @@ def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
         factory=job,
         resources=resources,
         max_actors=stage.resources.max_workers,
-        batch_size=stage.resources.batch_size,
+        batch_size=batch_size(stage.spec, stage.resources, device),
         deadline_s=stage.resources.deadline_s,
         env_vars=_forwarded_environment(),
     )
+
+
+def batch_size(spec: type[ItemStage], resources: StageResources, device: Device) -> int:
+    """Returns how many items a worker gets a call: the recipe's number, else what suits the stage on the device."""
+    return resources.batch_size or spec.BATCH_SIZES[device]
 
 
 def _forwarded_environment() -> dict[str, str]:

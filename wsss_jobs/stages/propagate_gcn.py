@@ -18,6 +18,7 @@ from models.propagation.grid_graph import GridGraph
 from wsss_jobs import networks
 from wsss_jobs.records import AffinityCheckpoint, ClassScores, PartialLabel
 from wsss_jobs.stages.base import (
+    Device,
     Failed,
     ItemInput,
     ItemStage,
@@ -52,7 +53,8 @@ class PropagateGcn(ItemStage):
     Config: ClassVar[type[StageConfig]] = PropagateGcnConfig
     READS: ClassVar[Mapping[str, type]] = {"partial": PartialLabel, "affinity": AffinityCheckpoint}
     WRITES: ClassVar[type] = ClassScores
-    RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=1, batch_size=8)
+    RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=1)
+    BATCH_SIZES: ClassVar[Mapping[Device, int]] = {"cpu": 8, "cuda": 64}  # the solver parts what memory does not hold
 
     def __init__(self, config: PropagateGcnConfig, context: StageContext) -> None:
         self._config = config

@@ -101,8 +101,9 @@ class PyG:
             self.edges = (csr_tensor(matrix.crow_indices(), matrix.col_indices(), matrix.values().float()),)
         self.problem = problem
         num_features, num_hidden = problem.initial.weight1_DU.shape
-        self.layer1 = GCNConv(num_features, num_hidden, normalize=False)
-        self.layer2 = GCNConv(num_hidden, problem.graph.num_classes, normalize=False)
+        device = problem.features_ND.device
+        self.layer1 = GCNConv(num_features, num_hidden, normalize=False).to(device)
+        self.layer2 = GCNConv(num_hidden, problem.graph.num_classes, normalize=False).to(device)
         weights = [*self.layer1.parameters(), *self.layer2.parameters()]
         self.optimiser = torch.optim.Adam(weights, lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay)
         self.step()  # the first step allocates

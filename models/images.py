@@ -21,14 +21,25 @@ _FILTERS = {
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Per-channel affine map of pixels in 0..1: `(x - mean) / std`."""
+    """Per-channel affine map of pixels: `(x / scale - mean) / std`.
+
+    Attributes:
+        mean: In the channel order that the network gets.
+        std: Likewise.
+        scale: 255 for means in 0..1; 1 for means in grey levels.
+        bgr: Whether the network gets blue first.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    scale: float = 255.0
+    bgr: bool = False
 
     def __call__(self, image_HW3: np.ndarray) -> torch.Tensor:
         """Returns `tensor_3HW`, float32."""
-        pixels_3HW = torch.from_numpy(np.array(image_HW3, dtype=np.float32)).permute(2, 0, 1) / 255.0
+        pixels_3HW = torch.from_numpy(np.array(image_HW3, dtype=np.float32)).permute(2, 0, 1) / self.scale
+        if self.bgr:
+            pixels_3HW = pixels_3HW.flip(0)
         mean = torch.tensor(self.mean).view(3, 1, 1)
         std = torch.tensor(self.std).view(3, 1, 1)
         return ((pixels_3HW - mean) / std).contiguous()
@@ -36,6 +47,7 @@ class Normalisation:
 
 IMAGENET_NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SYMMETRIC_NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+CAFFE_NORMALISATION = Normalisation((104.008, 116.669, 122.675), (1.0, 1.0, 1.0), scale=1.0, bgr=True)
 
 
 def check_image(image_HW3: np.ndarray) -> None:
@@ -62,3 +74,16 @@ def scaled_size(size_hw: Sequence[int], scale: float) -> tuple[int, int]:
 def strided_size(size_hw: Sequence[int], stride: int) -> tuple[int, int]:
     """Returns the feature grid `(h, w)` of an image: `ceil(H / stride), ceil(W / stride)`."""
     return (size_hw[0] - 1) // stride + 1, (size_hw[1] - 1) // stride + 1
+
+
+def stride_of(grid_hw: Sequence[int], size_hw: Sequence[int]) -> int:
+    """Returns the stride of a feature grid of an image: the smallest power of two for which the sizes fit.
+
+    Raises:
+        InvalidInputError: There is none up to 32.
+    """
+    for stride in (1, 2, 4, 8, 16, 32):
+        if strided_size(size_hw, stride) == (grid_hw[0], grid_hw[1]):
+            return stride
+    msg = f"a grid of {grid_hw[0]} x {grid_hw[1]} cells is no grid of an image of {size_hw[0]} x {size_hw[1]} pixels"
+    raise InvalidInputError(msg)

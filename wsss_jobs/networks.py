@@ -9,6 +9,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from models.affinity.affinitynet import AffinityNet, AffinityNetConfig, build_affinitynet
 from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
@@ -44,6 +45,29 @@ def load_irnet(path: Path) -> tuple[IRNet, EncoderConfig]:
     model = IRNet(build_encoder(encoder, load_weights=False), with_displacement=stored["with_displacement"])
     model.load_state_dict(stored["state_dict"])
     return model.eval(), encoder
+
+
+def save_affinitynet(model: AffinityNet, path: Path) -> None:
+    """Writes the network and what is needed to build it again."""
+    _save(path, "affinitynet", asdict(model.config), model)
+
+
+def load_affinitynet(path: Path) -> AffinityNet:
+    """Returns the network of `save_affinitynet`, in evaluation mode, on the CPU."""
+    stored = _load(path, "affinitynet")
+    config = TypeAdapter(AffinityNetConfig).validate_python(stored["config"])
+    model = build_affinitynet(config, load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return model.eval()
+
+
+def load_affinity(path: Path) -> tuple[IRNet | AffinityNet, EncoderConfig]:
+    """Returns the affinity network of a file, whichever of the two it holds, and its encoder's config."""
+    kind = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("kind")
+    if kind != "affinitynet":
+        return load_irnet(path)
+    model = load_affinitynet(path)
+    return model, model.config.encoder
 
 
 def _save(path: Path, kind: str, config: dict[str, Any], model: nn.Module, **extra: Any) -> None:

@@ -102,7 +102,7 @@ def _plan(entry: StageEntry, earlier: Sequence[PlannedStage], dataset_fingerprin
 def _feeder(entry: StageEntry, port: str, kind: type, earlier: Sequence[PlannedStage]) -> str:
     """Returns the stage that feeds a port: the one the recipe names, else the nearest earlier one of the right kind."""
     named = entry.inputs.get(port)
-    fitting = [stage.name for stage in earlier if stage.spec.WRITES is kind]
+    fitting = [stage.name for stage in earlier if issubclass(stage.spec.WRITES, kind)]
     if named is None:
         if not fitting:
             msg = f"stages.{entry.name}.inputs.{port}: no earlier stage writes {kind.__name__}; add one before it"

@@ -46,6 +46,30 @@ class Cams:
 
 
 @dataclass(frozen=True)
+class AffinityScores:
+    """Class scores that AffinityNet's labels are made of, at full resolution; stored as Parquet.
+
+    Attributes:
+        class_ids: `[K]`, ascending, from 1; the background comes before them.
+        scores_2CHW: `[2, K + 1, H, W]` float16 in [0, 1]: CRF probabilities for the low and the high alpha.
+    """
+
+    storage: ClassVar[Storage] = "tensors"
+
+    class_ids: tuple[int, ...]
+    scores_2CHW: np.ndarray
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """Returns the named arrays that are stored."""
+        return {"class_ids": np.array(self.class_ids, dtype=np.int32), "scores": self.scores_2CHW}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """Returns the record that `to_tensors` stored."""
+        return cls(tuple(int(c) for c in tensors["class_ids"]), tensors["scores"])
+
+
+@dataclass(frozen=True)
 class LabelMap:
     """A label image, stored as a palette PNG: class ids, 255 ignore."""
 
@@ -112,11 +136,21 @@ class ClassifierCheckpoint:
 
 @dataclass(frozen=True)
 class AffinityCheckpoint:
-    """A trained affinity network: `model.pt` with its config and state dict."""
+    """A trained affinity network of either kind: `model.pt` with its config and state dict."""
 
 
-Record = Cams | LabelMap | ClassScores
-ARTIFACTS: tuple[type, ...] = (ClassifierCheckpoint, AffinityCheckpoint)
+@dataclass(frozen=True)
+class IRNetCheckpoint(AffinityCheckpoint):
+    """A trained IRNet: class boundaries at stride 4."""
+
+
+@dataclass(frozen=True)
+class AffinityNetCheckpoint(AffinityCheckpoint):
+    """A trained AffinityNet (PSA): affinity features at stride 8."""
+
+
+Record = Cams | AffinityScores | LabelMap | ClassScores
+ARTIFACTS: tuple[type, ...] = (ClassifierCheckpoint, IRNetCheckpoint, AffinityNetCheckpoint)
 
 
 def label_map(record_type: type[LabelMap], masks: Mapping[str, np.ndarray]) -> LabelMap:

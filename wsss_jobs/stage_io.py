@@ -7,7 +7,7 @@ from typing import Any
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.pipeline import PlannedStage
-from wsss_jobs.records import Cams, LabelMap, Record, label_map
+from wsss_jobs.records import AffinityScores, Cams, LabelMap, Record, label_map
 from wsss_jobs.storage.manifest import StageKind
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.stage_outputs import StageOutputs
@@ -33,11 +33,12 @@ class StageFolder:
         if issubclass(self.record_type, LabelMap):
             variants = self.record_type.variants
             return label_map(self.record_type, {name: self.outputs.read_mask(item, name) for name in variants})
-        return Cams.from_tensors(self.outputs.read_tensors(item.item_id))
+        tensor_type = AffinityScores if issubclass(self.record_type, AffinityScores) else Cams
+        return tensor_type.from_tensors(self.outputs.read_tensors(item.item_id))
 
     def commit(self, item: DatasetItem, record: Record) -> dict[str, Any]:
         """Stores the record; returns what the receipt says of it."""
-        if isinstance(record, Cams):
+        if isinstance(record, Cams | AffinityScores):
             self.outputs.commit_tensors(item, record.to_tensors())
             return {}
         if not isinstance(record, LabelMap):

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from models.affinity.pixel_pairs import half_plane_offsets, path_cells
-from models.errors import InvalidInputError
-
-_EPSILON = 1e-5
-_FIRST_IGNORED = 255
+from models.affinity.pair_sums import EPSILON, PairWindow, affinity_sums, pair_masks
+from models.affinity.pixel_pairs import half_plane_offsets
 
 
 @dataclass(frozen=True)
@@ -49,59 +46,17 @@ def irnet_losses(
     Raises:
         InvalidInputError: The grid is too small for the radius.
     """
-    h, w = boundary_Bhw.shape[1:]
-    if h < radius or w < 2 * radius - 1:
-        msg = f"grid {h} x {w} is too small for radius {radius}: use larger crops or a smaller radius"
-        raise InvalidInputError(msg)
-    window = _Window(h, w, radius)
-    affinity_sums = boundary_Bhw.new_zeros(6)
+    window = PairWindow(boundary_Bhw.shape[1:], radius)
+    sums = boundary_Bhw.new_zeros(6)
     shift_sums = boundary_Bhw.new_zeros(2)
     for offset in half_plane_offsets(radius):
         affinity = 1.0 - window.path_maximum(boundary_Bhw, offset)
-        masks = _pair_masks(window.source(label_Bhw), window.target(label_Bhw, offset))
-        affinity_sums = affinity_sums + _affinity_sums(affinity, *masks)
+        masks = pair_masks(window.source(label_Bhw), window.target(label_Bhw, offset))
+        sums = sums + affinity_sums(affinity, *masks)
         if displacement_B2hw is not None:
             delta = window.source(displacement_B2hw) - window.target(displacement_B2hw, offset)
             shift_sums = shift_sums + _displacement_sums(delta, offset, *masks[:2])
-    return _means(affinity_sums, shift_sums)
-
-
-class _Window:
-    """The source cells of a grid, and the same cells shifted."""
-
-    def __init__(self, h: int, w: int, radius: int) -> None:
-        self.num_rows = h - radius + 1
-        self.num_columns = w - 2 * (radius - 1)
-        self.first_column = radius - 1
-
-    def target(self, map_Bhw: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
-        top, left = offset[0], self.first_column + offset[1]
-        return map_Bhw[..., top : top + self.num_rows, left : left + self.num_columns]
-
-    def source(self, map_Bhw: torch.Tensor) -> torch.Tensor:
-        return self.target(map_Bhw, (0, 0))
-
-    def path_maximum(self, map_Bhw: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
-        """Returns the maximum over the path to `offset`; the gradient goes to one cell, as max-pooling gives it."""
-        return torch.stack([self.target(map_Bhw, cell) for cell in path_cells(offset)]).max(dim=0).values
-
-
-def _pair_masks(source: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns background-equal, foreground-equal and unequal pairs, 0/1; pairs with an ignored end are in none."""
-    valid = (source < _FIRST_IGNORED) & (target < _FIRST_IGNORED)
-    equal = valid & (source == target)
-    background = equal & (source == 0)
-    return background.float(), (equal & (source > 0)).float(), (valid & (source != target)).float()
-
-
-def _affinity_sums(
-    affinity: torch.Tensor, background: torch.Tensor, foreground: torch.Tensor, unequal: torch.Tensor
-) -> torch.Tensor:
-    """Returns (loss sum, pair count) of background-equal, foreground-equal and unequal pairs, `[6]`."""
-    positive = -torch.log(affinity + _EPSILON)
-    negative = -torch.log(1.0 + _EPSILON - affinity)
-    groups = ((positive, background), (positive, foreground), (negative, unequal))
-    return torch.stack([term for loss, mask in groups for term in ((loss * mask).sum(), mask.sum())])
+    return _means(sums, shift_sums)
 
 
 def _displacement_sums(
@@ -113,12 +68,12 @@ def _displacement_sums(
     return torch.stack([foreground_error, (delta_B2yx.abs() * background[:, None]).sum()])
 
 
-def _means(affinity_sums: torch.Tensor, shift_sums: torch.Tensor) -> PairLosses:
-    background, num_background, foreground, num_foreground, unequal, num_unequal = affinity_sums.unbind()
-    positive = 0.5 * background / (num_background + _EPSILON) + 0.5 * foreground / (num_foreground + _EPSILON)
+def _means(sums: torch.Tensor, shift_sums: torch.Tensor) -> PairLosses:
+    background, num_background, foreground, num_foreground, unequal, num_unequal = sums.unbind()
+    positive = 0.5 * background / (num_background + EPSILON) + 0.5 * foreground / (num_foreground + EPSILON)
     return PairLosses(
         positive,
-        unequal / (num_unequal + _EPSILON),
-        shift_sums[0] / (2.0 * num_foreground + _EPSILON),
-        shift_sums[1] / (2.0 * num_background + _EPSILON),
+        unequal / (num_unequal + EPSILON),
+        shift_sums[0] / (2.0 * num_foreground + EPSILON),
+        shift_sums[1] / (2.0 * num_background + EPSILON),
     )

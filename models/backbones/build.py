@@ -8,12 +8,19 @@ from torch import nn
 
 from models.backbones.config import EncoderConfig
 from models.backbones.encoder import Encoder, Tap, UncutEncoder
+from models.backbones.resnet38 import ResNet38Encoder
 from models.backbones.torchvision_stages import load_torchvision, torchvision_encoder
+from models.backbones.vgg16_largefov import vgg16_largefov_encoder
 from models.backbones.weights import load_into, load_state_dict
 from models.errors import InvalidInputError
-from models.images import IMAGENET_NORMALISATION, SYMMETRIC_NORMALISATION, Normalisation
+from models.images import CAFFE_NORMALISATION, IMAGENET_NORMALISATION, SYMMETRIC_NORMALISATION, Normalisation
 
-_NORMALISATIONS = {"imagenet": IMAGENET_NORMALISATION, "symmetric": SYMMETRIC_NORMALISATION}
+_NORMALISATIONS = {
+    "imagenet": IMAGENET_NORMALISATION,
+    "symmetric": SYMMETRIC_NORMALISATION,
+    "caffe": CAFFE_NORMALISATION,
+}
+_PSA_FC6_DILATION = 4
 
 
 def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encoder:
@@ -28,6 +35,8 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
     weights = config.weights if load_weights else None
     if config.name.startswith("timm/"):
         return _timm(config, weights)
+    if config.name in {"resnet38", "vgg16_largefov"}:
+        return _psa_network(config, weights)
     return _torchvision(config, weights)
 
 
@@ -39,6 +48,27 @@ def _torchvision(config: EncoderConfig, weights: str | None) -> Encoder:
         load_into(net, load_state_dict(weights), weights)
     normalisation = _NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION)
     return torchvision_encoder(net, config.output_stride, dilate=config.dilate, normalisation=normalisation)
+
+
+def _psa_network(config: EncoderConfig, weights: str | None) -> Encoder:
+    if config.output_stride != 8:
+        msg = f"encoder {config.name!r} has output stride 8 and no other; output_stride is {config.output_stride}"
+        raise InvalidInputError(msg)
+    if weights == "imagenet":
+        msg = (
+            f"encoder {config.name!r}: no library offers its ImageNet weights; convert the published file with `wsss "
+            "data convert-weights` and give its path in `weights`, or null for random initialisation"
+        )
+        raise InvalidInputError(msg)
+    if config.name == "resnet38":
+        encoder: Encoder = ResNet38Encoder(_NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION))
+    else:
+        dilation = _PSA_FC6_DILATION if config.dilate else 1
+        normalisation = _NORMALISATIONS.get(config.normalisation, CAFFE_NORMALISATION)
+        encoder = vgg16_largefov_encoder(fc6_dilation=dilation, normalisation=normalisation)
+    if weights is not None:
+        load_into(encoder.net, load_state_dict(weights), weights)
+    return encoder
 
 
 def _timm(config: EncoderConfig, weights: str | None) -> Encoder:

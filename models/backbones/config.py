@@ -13,14 +13,18 @@ class EncoderConfig:
 
     Attributes:
         name: `resnet50`, `mobilenet_v2`, any other torchvision classification network of the ResNet or `features`
-            families, or `timm/<name>` for any timm network that offers `features_only`.
+            families, `timm/<name>` for any timm network that offers `features_only`, or PSA's `resnet38` (Wide
+            ResNet-38 A1) and `vgg16_largefov`, both of output stride 8; `wsss data convert-weights` makes their weight
+            files out of the MXNet and Caffe originals.
         weights: `imagenet` (the library's own download), a path to a state dict, or None for random initialisation.
             The service also takes `s3://` and `https://` here and hands a local path down.
         output_stride: Stride of the last tap, 8, 16 or 32. IRN: 16.
         dilate: Replace the strides that are taken away by dilation, so that the receptive field stays. IRN takes the
-            stride of ResNet-50's last stage away without dilation, so False is right for `irn_voc`.
-        normalisation: `imagenet` (mean and std of the torchvision networks), `symmetric` (x / 127.5 - 1), or `auto`:
-            what the network's own configuration says, `imagenet` where it says nothing.
+            stride of ResNet-50's last stage away without dilation, so False is right for `irn_voc`. For
+            `vgg16_largefov` it is the dilation of `fc6`: 4 instead of 1 (PSA: in AffinityNet, not in the classifier).
+        normalisation: `imagenet` (mean and std of the torchvision networks), `symmetric` (x / 127.5 - 1), `caffe`
+            (BGR in 0..255 minus its means), or `auto`: what the network's own configuration says, `imagenet` where it
+            says nothing.
         size_multiple: Inference pads images (right and bottom, with the mean colour) to `size_multiple * k +
             size_offset` pixels a side. The released code takes images as they are (1 and 0). Offset 1 with a multiple
             of the stride puts cell i of a feature map exactly on pixel `stride * i`, of the image and of its mirror
@@ -34,7 +38,7 @@ class EncoderConfig:
     weights: str | None = "imagenet"
     output_stride: Literal[8, 16, 32] = 16
     dilate: bool = False
-    normalisation: Literal["auto", "imagenet", "symmetric"] = "auto"
+    normalisation: Literal["auto", "imagenet", "symmetric", "caffe"] = "auto"
     size_multiple: int = 1
     size_offset: int = 0
 

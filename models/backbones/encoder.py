@@ -15,10 +15,11 @@ from models.images import Normalisation
 
 @dataclass(frozen=True)
 class Tap:
-    """Where an encoder can be read: channels, and stride against the input."""
+    """Where an encoder can be read: channels, stride against the input, and the name that papers give the place."""
 
     channels: int
     stride: int
+    name: str = ""
 
 
 class Encoder(nn.Module):
@@ -69,6 +70,11 @@ class Encoder(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the common base of BatchNorm1d/2d/3d
                 module.eval()
+
+    def batch_norm_parameters(self) -> list[nn.Parameter]:
+        """Returns the scales and shifts of every BatchNorm: PSA trains none of them, IRN all it does not detach."""
+        norms = [module for module in self.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001
+        return [parameter for norm in norms for parameter in norm.parameters()]
 
 
 class UncutEncoder(Encoder):

@@ -7,7 +7,7 @@ from torch import nn
 
 from models.errors import InvalidInputError
 
-_UNUSED_PREFIXES = ("fc.", "classifier.", "head.")
+_UNUSED_PREFIXES = ("fc.", "classifier.", "head.", "fc8")  # heads: torchvision, timm, PSA and Caffe
 
 
 def load_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

@@ -2,11 +2,13 @@
 
 Source: IRN's released inference (Ahn et al., CVPR 2019): per scale the maps of the image and of its mirror are added
 at the network's stride, resized to the stride-4 grid and to full resolution, added over scales, and divided by their
-maximum; only classes that the image's tags name are kept.
+maximum; only classes that the image's tags name are kept. PSA (Ahn and Kwak, CVPR 2018) resizes each map to the size of
+the image in one step, whatever its last row and column cover, and knows no stride-4 product.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from models.images import check_image, resize, scaled_size, strided_size
 _EPSILON = 1e-5  # IRN's; keeps a class that fires nowhere at zero
 CAM_STRIDE = 4
 DEFAULT_SCALES = (1.0, 0.5, 1.5, 2.0)
+CamResampling = Literal["irn", "psa"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,17 @@ class MultiScaleCam:
 
 @torch.no_grad()
 def multi_scale_cam(
-    model: CamClassifier, image_HW3: np.ndarray, class_ids: Sequence[int], scales: Sequence[float] = DEFAULT_SCALES
+    model: CamClassifier,
+    image_HW3: np.ndarray,
+    class_ids: Sequence[int],
+    scales: Sequence[float] = DEFAULT_SCALES,
+    resampling: CamResampling = "irn",
 ) -> MultiScaleCam:
     """Returns the CAMs of the classes in `class_ids` (ids as in masks, from 1), in that order, on the CPU.
+
+    Args:
+        resampling: `irn` enlarges to a multiple of the stride and crops; `psa` resizes to the image's size. An encoder
+            with a corner-aligned grid is sampled where its cells lie, in both.
 
     Raises:
         InvalidInputError: Not an RGB image, no class ids, or one that the classifier does not have.
@@ -53,7 +64,7 @@ def multi_scale_cam(
     for scale in scales:
         scaled_HW3 = resize(image_HW3, scaled_size(size_hw, scale))
         maps_1Kyx = _flip_sum(model, scaled_HW3)[:, channels]
-        resample = _resample_aligned if config.is_corner_aligned else _resample_stretched
+        resample = _resample_aligned if config.is_corner_aligned else _RESAMPLINGS[resampling]
         cams.append(resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, config.output_stride, CAM_STRIDE))
         high_res.append(resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, config.output_stride, 1))
     return MultiScaleCam(_normalise(torch.cat(cams).sum(0)), _normalise(torch.cat(high_res).sum(0)))
@@ -85,6 +96,28 @@ def _resample_stretched(
     return resized[..., : target_hw[0], : target_hw[1]]
 
 
+def _resample_direct(
+    maps_1Kyx: torch.Tensor, scaled_hw: Sequence[int], size_hw: Sequence[int], stride: int, out_stride: int
+) -> torch.Tensor:
+    """Resizes as PSA does: the grid of an image is stretched over the image.
+
+    The grid of an image that was padded by a whole cell or more is stretched over as much more, and cropped.
+    """
+    covering_hw = [
+        out if cells == own else round(out * cells * stride / scaled)
+        for out, cells, own, scaled in zip(
+            strided_size(size_hw, out_stride),
+            maps_1Kyx.shape[2:],
+            strided_size(scaled_hw, stride),
+            scaled_hw,
+            strict=True,
+        )
+    ]
+    target_hw = strided_size(size_hw, out_stride)
+    resized = F.interpolate(maps_1Kyx, size=covering_hw, mode="bilinear", align_corners=False)
+    return resized[..., : target_hw[0], : target_hw[1]]
+
+
 def _resample_aligned(
     maps_1Kyx: torch.Tensor, scaled_hw: Sequence[int], size_hw: Sequence[int], stride: int, out_stride: int
 ) -> torch.Tensor:
@@ -99,6 +132,9 @@ def _resample_aligned(
         axes.append(cells * (2.0 / max(num_cells - 1, 1)) - 1.0)
     grid_1yx2 = torch.stack([*reversed(torch.meshgrid(*axes, indexing="ij"))], dim=-1)[None]
     return F.grid_sample(maps_1Kyx, grid_1yx2, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+_RESAMPLINGS = {"irn": _resample_stretched, "psa": _resample_direct}
 
 
 def _normalise(cam_Khw: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from models.affinity.affinity_labels import IGNORE_INDEX, check_cam
+from models.affinity.background_score import background_stack
 from models.crf.config import DenseCRFConfig
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
@@ -111,11 +112,6 @@ def add_seeds(
         order = np.argsort(-score_hw, axis=None, kind="stable")
         free = order[(partial_hw.flat[order] == IGNORE_INDEX) & (score_hw.flat[order] > floor)]
         partial_hw.flat[free[:num_seeds]] = class_id
-
-
-def background_stack(cam_Kyx: np.ndarray, alpha: float) -> np.ndarray:
-    """Returns [(1 - max CAM)^alpha, CAMs], `[K + 1, y, x]`, not normalised (PSA, Ahn and Kwak, CVPR 2018, Eq. 2)."""
-    return np.concatenate([(1.0 - cam_Kyx.max(axis=0, keepdims=True)) ** alpha, cam_Kyx])
 
 
 def _crf_label(prob_low_Chw: np.ndarray, prob_high_Chw: np.ndarray) -> np.ndarray:

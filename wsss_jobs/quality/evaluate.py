@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from models.images import stride_of
 from wsss_jobs.datasets.records import Dataset, DatasetItem
 from wsss_jobs.errors import DataError
 from wsss_jobs.pipeline import Plan, PlannedStage
 from wsss_jobs.quality.scores import IGNORE_INDEX, SegmentationScores, confusion_matrix, scores
 from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
-from wsss_jobs.records import AffinityLabel, Cams, LabelMap, Mask, PartialLabel
+from wsss_jobs.records import AffinityLabel, AffinityScores, Cams, LabelMap, Mask, PartialLabel
 from wsss_jobs.stage_io import StageFolder, stage_folder
 from wsss_jobs.stages.cam_sizes import full_resolution
 from wsss_jobs.storage.mask_png import decode_mask
@@ -66,7 +67,7 @@ def evaluate_run(plan: Plan, dataset: Dataset, run_store: ObjectStore) -> list[E
         return []
     found: list[Evaluation] = []
     for stage in plan.stages:
-        if stage.is_streamed or stage.is_training or stage.spec.WRITES is AffinityLabel:
+        if stage.is_streamed or stage.is_training or stage.spec.WRITES in (AffinityLabel, AffinityScores):
             continue
         folder = stage_folder(stage, run_store)
         if folder.outputs.manifest() is not None:
@@ -168,8 +169,8 @@ def _image_score(item: DatasetItem, confusion_CC: np.ndarray, dataset: Dataset) 
 
 
 def _enlarged(label_hw: np.ndarray, size_hw: Sequence[int]) -> np.ndarray:
-    """Returns a stride-4 label at full resolution, nearest neighbour."""
-    rows = np.minimum(np.arange(size_hw[0]) // 4, label_hw.shape[0] - 1)
-    columns = np.minimum(np.arange(size_hw[1]) // 4, label_hw.shape[1] - 1)
+    """Returns a grid's label at full resolution, nearest neighbour."""
+    stride = stride_of(label_hw.shape, size_hw)
+    rows, columns = np.arange(size_hw[0]) // stride, np.arange(size_hw[1]) // stride
     enlarged: np.ndarray = label_hw[np.ix_(rows, columns)]
     return enlarged

@@ -10,7 +10,12 @@ from wsss_jobs.records import AffinityLabel, Cams, Mask, PartialLabel
 
 StepKind = Literal["cam", "affinity", "partial", "mask"]
 
-_PRODUCERS = {"read_cams": "CAM mask", "random_walk": "Random walk", "propagate_gcn": "GCN"}
+_PRODUCERS = {
+    "read_cams": "CAM mask",
+    "random_walk": "Random walk",
+    "random_walk_psa": "Random walk",
+    "propagate_gcn": "GCN",
+}
 _CAM_TITLE, _AFFINITY_TITLE, _PARTIAL_TITLE = "CAM", "Affinity label", "Partial label"
 
 

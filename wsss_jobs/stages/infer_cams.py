@@ -1,4 +1,4 @@
-"""Class activation maps of the tagged classes, over scales and mirror images (IRN, Ahn et al., CVPR 2019)."""
+"""Class activation maps of the tagged classes, over scales and mirrors (Ahn et al.: IRN, CVPR 2019; PSA, CVPR 2018)."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from models.classifiers.multi_scale_cam import DEFAULT_SCALES, multi_scale_cam
+from models.classifiers.multi_scale_cam import DEFAULT_SCALES, CamResampling, multi_scale_cam
 from wsss_jobs import networks
 from wsss_jobs.records import Cams, ClassifierCheckpoint
 from wsss_jobs.stages.base import (
@@ -28,10 +28,12 @@ class InferCamsConfig(StageConfig):
         scales: Image scales; each is seen plain and mirrored.
         keep_high_res: Store full-resolution CAMs too. They are what affinity labels are made of in the released code;
             without them, the stride-4 CAMs are up-sampled there (a tenth of the bytes).
+        resampling: How the maps come to the image's size; see `multi_scale_cam`.
     """
 
     scales: tuple[float, ...] = Field(default=DEFAULT_SCALES, min_length=1)
     keep_high_res: bool = True
+    resampling: CamResampling = "irn"
 
 
 class InferCams(ItemStage):
@@ -54,7 +56,9 @@ class InferCams(ItemStage):
         return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
-        result = multi_scale_cam(self._model, entry.image, entry.item.labels, self._config.scales)
+        result = multi_scale_cam(
+            self._model, entry.image, entry.item.labels, self._config.scales, self._config.resampling
+        )
         cam_Khw = result.cam_Khw.numpy()
         high_res_KHW = result.high_res_KHW.numpy().astype(np.float16) if self._config.keep_high_res else None
         record = Cams(entry.item.labels, cam_Khw.astype(np.float16), high_res_KHW)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from models.affinity.irnet_inference import boundary_features
 from models.propagation.random_walk import RandomWalkConfig, random_walk
 from wsss_jobs import networks
-from wsss_jobs.records import AffinityCheckpoint, Cams, ClassScores
+from wsss_jobs.records import Cams, ClassScores, IRNetCheckpoint
 from wsss_jobs.stages.base import (
     Failed,
     ItemInput,
@@ -40,12 +40,12 @@ class RandomWalkStageConfig(StageConfig):
 
 
 class RandomWalkStage(ItemStage):
-    """`Cams`, images and `AffinityCheckpoint` in, `ClassScores` at stride 4 out."""
+    """`Cams`, images and `IRNetCheckpoint` in, `ClassScores` at stride 4 out."""
 
     NAME: ClassVar[str] = "random_walk"
     VERSION: ClassVar[int] = 1
     Config: ClassVar[type[StageConfig]] = RandomWalkStageConfig
-    READS: ClassVar[Mapping[str, type]] = {"cams": Cams, "affinity": AffinityCheckpoint}
+    READS: ClassVar[Mapping[str, type]] = {"cams": Cams, "affinity": IRNetCheckpoint}
     WRITES: ClassVar[type] = ClassScores
     RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
 

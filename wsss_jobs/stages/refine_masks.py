@@ -12,6 +12,7 @@ from models.crf.config import DenseCRFConfig
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
 from models.crf.unaries import unary_from_labels, unary_from_probabilities, unary_from_softmax
+from models.images import stride_of
 from wsss_jobs.records import ClassScores, Mask
 from wsss_jobs.stages.base import (
     Failed,
@@ -102,6 +103,6 @@ def upsample(scores: ClassScores, size_hw: tuple[int, int], interpolate: str) ->
 def _enlarge(grid_1Chw: torch.Tensor, size_hw: tuple[int, int], *, corner_aligned: bool) -> torch.Tensor:
     if corner_aligned:
         return F.interpolate(grid_1Chw, size=size_hw, mode="bilinear", align_corners=True)
-    stride = -(-size_hw[0] // grid_1Chw.shape[2])
+    stride = stride_of(grid_1Chw.shape[2:], size_hw)
     enlarged = F.interpolate(grid_1Chw, scale_factor=stride, mode="bilinear", align_corners=False)
     return enlarged[..., : size_hw[0], : size_hw[1]]

@@ -16,7 +16,7 @@ from models.backbones import Encoder, EncoderConfig, build_encoder
 from models.images import resize, scaled_size
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.records import AffinityCheckpoint, AffinityLabel, ClassifierCheckpoint
+from wsss_jobs.records import AffinityLabel, ClassifierCheckpoint, IRNetCheckpoint
 from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
 from wsss_jobs.training.augmentation import crop, flip, resize_label
 from wsss_jobs.training.schedule import item_generator
@@ -51,13 +51,13 @@ class TrainAffinityConfig(StageConfig):
 
 
 class TrainAffinity(TrainStage):
-    """Images and `AffinityLabel`s in, `AffinityCheckpoint` out."""
+    """Images and `AffinityLabel`s in, `IRNetCheckpoint` out."""
 
     NAME: ClassVar[str] = "train_affinity"
     VERSION: ClassVar[int] = 1
     Config: ClassVar[type[StageConfig]] = TrainAffinityConfig
     READS: ClassVar[Mapping[str, type]] = {"labels": AffinityLabel, "classifier": ClassifierCheckpoint}
-    WRITES: ClassVar[type] = AffinityCheckpoint
+    WRITES: ClassVar[type] = IRNetCheckpoint
     RESOURCES: ClassVar[StageResources] = StageResources(num_cpus=2, num_gpus=1)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Trains the multi-label classifier whose CAMs are the seeds (IRN, Ahn et al., CVPR 2019; released schedule)."""
+"""Trains the multi-label classifier whose CAMs are the seeds (IRN, Ahn et al., CVPR 2019; PSA, Ahn and Kwak, 2018)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
+from models.parameter_groups import BiasRule
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.records import ClassifierCheckpoint
@@ -28,15 +29,18 @@ class TrainClassifierConfig(StageConfig):
         schedule: Epochs, batch, optimiser.
         encoder_lr: Learning rate of the unfrozen encoder stages.
         head_lr: Learning rate of the head.
+        biases: Learning rate and weight decay of biases.
         long_side_px: The longer side is drawn from this range.
         crop_px: Side of the random square crop.
-        colour_jitter: Strength of brightness, contrast and saturation jitter; PSA: 0.3, IRN: 0.
+        colour_jitter: Strength of brightness, contrast and saturation jitter; hue has a third of it. PSA: 0.3 (and
+            hue 0.1), IRN: 0.
     """
 
     classifier: CamClassifierConfig = Field(default_factory=CamClassifierConfig)
     schedule: Schedule = Field(default_factory=Schedule)
     encoder_lr: float = Field(default=0.1, gt=0)
     head_lr: float = Field(default=1.0, gt=0)
+    biases: BiasRule = Field(default_factory=BiasRule)
     long_side_px: tuple[int, int] = (320, 640)
     crop_px: int = Field(default=512, ge=32)
     colour_jitter: float = Field(default=0.0, ge=0, le=1)
@@ -102,7 +106,7 @@ class ClassifierTask:
     def parameter_groups(self, model: nn.Module) -> Sequence[Mapping[str, Any]]:
         """Returns encoder and head with their learning rates."""
         assert isinstance(model, CamClassifier)
-        return model.parameter_groups(self._config.encoder_lr, self._config.head_lr)
+        return model.parameter_groups(self._config.encoder_lr, self._config.head_lr, self._config.biases)
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
         """Returns the mean of BCE-with-logits over classes and images."""

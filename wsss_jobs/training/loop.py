@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import ray.train
 import ray.train.torch
 import torch
@@ -98,6 +99,7 @@ class TrainLoop:
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
+        torch.manual_seed(self._epoch_seed())  # dropout: a resumed training draws what an uninterrupted one would
         started = time.monotonic()
         totals: dict[str, float] = {}
         num_batches = 0
@@ -111,6 +113,10 @@ class TrainLoop:
         self.epoch += 1
         means = {name: total / num_batches for name, total in totals.items()}
         return {**means, "epoch": self.epoch, "step": self.step, "seconds": time.monotonic() - started}
+
+    def _epoch_seed(self) -> int:
+        words = [self.options.seed, self.epoch, self.context.get_world_rank()]
+        return int(np.random.default_rng(words).integers(2**31))
 
     def _train_step(self, batch: Sample) -> dict[str, float]:
         factor = poly_factor(self.step, self.num_steps, self.task.schedule.poly_power)

@@ -8,6 +8,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+SWIFT_VENV ?= .venv-swift
 BIN := $(VENV)/bin
 CONSTRAINTS := requirements/constraints.txt
 NATIVE_SOURCES := $(wildcard models/*/native/*.cpp models/*/native/*.hpp models/*/*/native/*.cpp models/*/*/native/*.hpp)
@@ -22,8 +23,8 @@ demo: install
 	$(BIN)/wsss data synthetic --root demo/data
 	$(BIN)/wsss run demo
 
-test: install
-	$(BIN)/python -m pytest
+test: install $(SWIFT_VENV)/.installed
+	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest
 
 check: install
 	$(BIN)/ruff check .
@@ -32,7 +33,7 @@ check: install
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(SWIFT_VENV) demo build *.egg-info
 	find models -name '*.so' -delete
 
 $(VENV)/.installed: pyproject.toml setup.py $(CONSTRAINTS) $(NATIVE_SOURCES) requirements/install_pydensecrf.sh | $(VENV)/.python
@@ -40,6 +41,10 @@ $(VENV)/.installed: pyproject.toml setup.py $(CONSTRAINTS) $(NATIVE_SOURCES) req
 	$(BIN)/pip install -q -c $(CONSTRAINTS) --no-build-isolation -e ".[dev]"
 	sh requirements/install_pydensecrf.sh $(BIN)
 	@touch $@
+
+# A real S3 server for the tests, in an environment of its own; where it cannot be had, tests skip and say why.
+$(SWIFT_VENV)/.installed: requirements/install_swift.sh requirements/swift-constraints.txt
+	-PYTHON=$(PYTHON) sh requirements/install_swift.sh $(SWIFT_VENV)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -16,7 +16,7 @@ from small_job import finished_job, images, wsss  # noqa: F401 - fixtures that t
 
 # Tests never touch the user's own AWS settings, whatever the machine has.
 _S3_ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_ACCESS_KEY_ID": "test:tester",  # any will do for moto; Swift (contracts/) checks it
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_REGION": "us-east-1",
     "AWS_CONFIG_FILE": os.devnull,

@@ -1,10 +1,14 @@
 """What only a folder can get wrong: writers killed half-way, permissions, files in the way of folders."""
 
+import errno
 import multiprocessing
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +95,74 @@ def test_no_permission_is_said_so(tmp_path):
 def test_a_name_that_the_file_system_cannot_hold_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="cannot be written"):
         LocalStore(tmp_path).put("x" * 300, b"x")
+
+
+FULL_DISK = """
+import pathlib, sys
+from wsss_jobs.errors import StorageError
+from wsss_jobs.storage.local_store import LocalStore
+folder, spare = map(pathlib.Path, sys.argv[1:])
+store = LocalStore(folder)
+store.put("kept", b"k" * 300_000)
+spare.write_bytes(b"s" * 900_000)
+writes = {
+    "put": lambda: store.put("kept", b"n" * 900_000),
+    "put_if_absent": lambda: store.put_if_absent("new/a", b"n" * 900_000),
+    "upload": lambda: store.upload(spare, "new/b"),
+    "download": lambda: LocalStore(spare.parent).download(spare.name, folder / "new" / "c"),
+}
+for name, write in writes.items():
+    try:
+        write()
+    except StorageError as error:
+        print(name, error)
+assert store.get("kept") == b"k" * 300_000
+assert [path for path in folder.rglob("*") if path.is_file()] == [folder / "kept"], list(folder.rglob("*"))
+store.put("small", b"there is room for this")
+"""
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(tmp_path):
+    """On a real file system of 1 MiB, mounted in a name space of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, folder]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {getattr(error, 'stderr', error)}")
+    program = [sys.executable, "-c", FULL_DISK, folder, tmp_path / "spare"]
+    done = subprocess.run([*command, *program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["put", "put_if_absent", "upload", "download"]
+    assert all("No space left on device); free space or raise the quota" in line for line in lines)
+
+
+def test_a_write_that_the_system_cuts_off_leaves_nothing(tmp_path, monkeypatch):
+    """Quotas and network file systems may say no as late as at the flush."""
+    store = LocalStore(tmp_path)
+    store.put("a", b"old")
+
+    def refuse(_descriptor):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    for write in (store.put, store.put_if_absent):
+        with pytest.raises(StorageError, match=r"quota exceeded.*nothing half-written"):
+            write("b" if write == store.put_if_absent else "a", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
+
+
+def test_file_and_folders_are_flushed_before_a_write_is_reported(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())), real(fd)))
+    LocalStore(tmp_path).put("new/folder/object", b"x")
+    assert synced[:2] == [str(tmp_path), str(tmp_path / "new")], "the entries of the new folders"
+    assert ".tmp-" in synced[2], "the bytes, before they get their name"
+    assert synced[3:] == [str(tmp_path / "new/folder")], "the name"
 
 
 def test_put_if_absent_without_hard_links(tmp_path, monkeypatch):

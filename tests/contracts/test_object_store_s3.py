@@ -123,7 +123,7 @@ class _BreakingServer(threading.Thread):
 def test_an_answer_that_breaks_off_is_read_again_a_few_times(s3_endpoint, num_breaks, arrives):
     server = _BreakingServer(num_breaks)
     server.start()
-    store = open_store("s3://bucket", S3Options(server.endpoint, "us-east-1", max_attempts=1))
+    store = open_store("s3://bucket", S3Options(server.endpoint, "us-east-1", max_attempts=3))
     try:
         if arrives:
             assert store.get("a") == b"0123456789"

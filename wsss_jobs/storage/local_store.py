@@ -1,6 +1,7 @@
 """A folder as an object store."""
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -19,16 +20,21 @@ from wsss_jobs.storage.object_store import (
     check_key,
     check_segments,
 )
+from wsss_jobs.storage.observation import timed
 
 _FOLDER_ATTEMPTS = 12
+_COPY_BYTES = 1 << 20
+_CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF})  # some network file systems
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
 class LocalStore:
     """Objects as files below `root`, which need not exist yet.
 
-    A file is written under a temporary name in its own folder, flushed to the disk and renamed, so a reader sees it
-    whole or not at all, after a crash too. Temporary files of a killed process are never listed.
+    A file is written under a temporary name in its own folder, flushed to the disk and renamed, and the folder is
+    flushed, so a reader sees it whole or not at all, after a crash too, and what was reported as written stays.
+    Temporary files of a killed process are never listed.
     """
 
     root: Path
@@ -44,17 +50,20 @@ class LocalStore:
 
     def get(self, key: str) -> bytes:
         """The object's bytes."""
-        return read_local_file(self._path(key))
+        with timed("get"):
+            return read_local_file(self._path(key))
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object."""
-        self._write(key, lambda temporary: _write_synced(temporary, data), _replace)
+        with timed("put"):
+            self._write(key, lambda temporary: _write_synced(temporary, data), _replace)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write unless the object exists; whether it was written."""
         if self._path(key).is_file():
             return False
-        return self._write(key, lambda temporary: _write_synced(temporary, data), _link)
+        with timed("put"):
+            return self._write(key, lambda temporary: _write_synced(temporary, data), _link)
 
     def exists(self, key: str) -> bool:
         """Whether the object exists."""
@@ -70,7 +79,7 @@ class LocalStore:
         """Delete objects, and folders that this leaves empty."""
         for key in keys:
             path = self._path(key)
-            with _read_errors(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with timed("delete"), _read_errors(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 path.unlink()
                 self._prune(path.parent)
 
@@ -87,14 +96,22 @@ class LocalStore:
     def download(self, key: str, path: Path) -> None:
         """Copy an object to a local file."""
         source = self._path(key)
-        with _read_errors(source), whole_file(path) as temporary:
-            shutil.copyfile(source, temporary)
+        with (
+            timed("download"),
+            _read_errors(source),
+            source.open("rb") as reader,
+            whole_file(path) as temporary,
+            _write_errors(path),
+            temporary.open("xb") as writer,
+        ):
+            shutil.copyfileobj(reader, writer, length=_COPY_BYTES)
 
     def upload(self, path: Path, key: str) -> None:
         """Copy a local file to an object."""
         if not path.is_file():
             raise ObjectNotFoundError(f"{path}: no such file to store as {key!r}")
-        self._write(key, lambda temporary: _copy_synced(path, temporary), _replace)
+        with timed("upload"):
+            self._write(key, lambda temporary: _copy_synced(path, temporary), _replace)
 
     def _path(self, key: str) -> Path:
         return self.root / check_segments(key)
@@ -105,7 +122,9 @@ class LocalStore:
         with _write_errors(path):
             try:
                 _with_parent(path.parent, lambda: fill(temporary))
-                return publish(temporary, path)
+                published = publish(temporary, path)
+                sync_folder(path.parent)
+                return published
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -133,7 +152,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with _write_errors(path):
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -164,13 +186,37 @@ def _with_parent(folder: Path, write: Callable[[], None]) -> None:
     # "exists" of a folder that is gone when it looks again. A real obstacle gives the same error every time.
     for attempt in range(_FOLDER_ATTEMPTS):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
             return write()
         except (FileNotFoundError, FileExistsError):
             if attempt == _FOLDER_ATTEMPTS - 1:
                 raise
             time.sleep(0.0005 * attempt)
     return None
+
+
+def _make_folder(folder: Path) -> None:
+    # A new folder is an entry of the one above, which has to reach the disk as well.
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk: a rename survives a power cut only after this."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # another process has deleted the last object in it, ours included
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC_FOLDERS:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -182,7 +228,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 def _copy_synced(source: Path, path: Path) -> None:
     with source.open("rb") as reader, path.open("xb") as writer:
-        shutil.copyfileobj(reader, writer, length=1 << 20)
+        shutil.copyfileobj(reader, writer, length=_COPY_BYTES)
         writer.flush()
         os.fsync(writer.fileno())
 
@@ -224,6 +270,12 @@ def _write_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: a folder and a file of the same name are in each other's way") from error
     except OSError as error:
         reason = error.strerror or error
-        raise StorageError(
-            f"{path}: cannot be written ({reason}); check free space and the length of the name"
-        ) from error
+        raise StorageError(f"{path}: cannot be written ({reason}); {_write_hint(error)}") from error
+
+
+def _write_hint(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "free space or raise the quota, or choose another store; nothing half-written is left behind"
+    if error.errno == errno.ENAMETOOLONG:
+        return "the file system allows no name of this length"
+    return "check the disk or mount"

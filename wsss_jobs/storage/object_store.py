@@ -22,6 +22,10 @@ class AccessDeniedError(StorageError):
     """The object may exist, but these credentials or this user may not touch it."""
 
 
+class TornObjectError(StorageError):
+    """The object is there, but its bytes are not those that were written, or cannot be decoded."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """What a listing says of one object."""
@@ -48,6 +52,7 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectNotFoundError: There is no such object.
+            TornObjectError: What is stored is not what was written, where the store can tell.
         """
 
     def put(self, key: str, data: bytes) -> None:

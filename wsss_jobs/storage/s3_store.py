@@ -1,32 +1,38 @@
 """A bucket prefix of S3, or of a service that speaks S3, as an object store."""
 
+import hashlib
 import io
 import itertools
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.exceptions import ClientError
 
-from wsss_jobs.errors import StorageError
 from wsss_jobs.storage.local_store import whole_file
-from wsss_jobs.storage.object_store import ObjectInfo, ObjectNotFoundError, check_key
-from wsss_jobs.storage.s3_client import S3Options, error_code, s3_client, s3_errors
+from wsss_jobs.storage.object_store import ObjectInfo, ObjectNotFoundError, TornObjectError, check_key
+from wsss_jobs.storage.observation import timed
+from wsss_jobs.storage.s3_client import S3Options, s3_client
+from wsss_jobs.storage.s3_deletion import delete_batch
+from wsss_jobs.storage.s3_errors import error_code, s3_errors
+from wsss_jobs.storage.s3_retries import BROKEN_ANSWER, BrokenAnswerError, retrying
 
 _DELETE_BATCH = 1000  # most keys that one DeleteObjects request takes
-_READ_ATTEMPTS = 3  # boto3 retries requests, but not an answer that breaks off
-_MULTIPART_BYTES = 64 << 20
-_TRANSFER = TransferConfig(multipart_threshold=_MULTIPART_BYTES, multipart_chunksize=16 << 20, max_concurrency=4)
+_PARTS_WORTH_IT = 4  # smaller objects are sent in one request, which is cheaper than the four of two parts
+_PARTS_AT_A_TIME = 4
+_SHA256 = "wsss-sha256"  # metadata of every object that we write
 _LOST_RACE = frozenset({"PreconditionFailed", "412"})
 _CONDITION_UNSUPPORTED = frozenset({"NotImplemented", "501", "ConditionalRequestConflict", "409"})
 
 
 @dataclass(frozen=True)
 class S3Store:
-    """Objects of `bucket` below `prefix` (no slash at either end; may be empty)."""
+    """Objects of `bucket` below `prefix` (no slash at either end; may be empty).
+
+    Every object carries the SHA-256 of its bytes, taken before they leave the writer and checked by each reader.
+    """
 
     bucket: str
     prefix: str
@@ -44,31 +50,29 @@ class S3Store:
     def get(self, key: str) -> bytes:
         """The object's bytes."""
         full = self._full(key)
-        with s3_errors(self.options, self.bucket, full):
-            for attempt in itertools.count(1):
-                answer = s3_client(self.options).get_object(Bucket=self.bucket, Key=full)
-                try:
-                    return answer["Body"].read()
-                except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
-                    if attempt == _READ_ATTEMPTS:
-                        raise
-        raise AssertionError("the loop ends by a return or an error")
+        with timed("get"), s3_errors(self.options, self.bucket, full):
+            return retrying("get", self.options, lambda: self._get(full))
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object: one request, or several parts that become visible together."""
         full = self._full(check_key(key))
-        with s3_errors(self.options, self.bucket, full):
-            if len(data) < _MULTIPART_BYTES:
-                s3_client(self.options).put_object(Bucket=self.bucket, Key=full, Body=data)
+        with timed("put"), s3_errors(self.options, self.bucket, full):
+            digest = hashlib.sha256(data).hexdigest()
+            if len(data) < _PARTS_WORTH_IT * self.options.part_bytes:
+                retrying("put", self.options, lambda: self._put(full, data, digest))
             else:
-                s3_client(self.options).upload_fileobj(io.BytesIO(data), self.bucket, full, Config=_TRANSFER)
+                retrying("put", self.options, lambda: self._put_parts(full, lambda: io.BytesIO(data), digest))
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write unless the object exists; whether it was written."""
+        """Write unless the object exists; whether it was written.
+
+        False also where an earlier try of this very call was done but its answer lost: the bytes are stored either way.
+        """
         full = self._full(check_key(key))
-        with s3_errors(self.options, self.bucket, full):
+        digest = hashlib.sha256(data).hexdigest()
+        with timed("put"), s3_errors(self.options, self.bucket, full):
             try:
-                s3_client(self.options).put_object(Bucket=self.bucket, Key=full, Body=data, IfNoneMatch="*")
+                retrying("put", self.options, lambda: self._put(full, data, digest, IfNoneMatch="*"))
             except ClientError as error:
                 if error_code(error) in _LOST_RACE:
                     return False
@@ -84,20 +88,28 @@ class S3Store:
     def exists(self, key: str) -> bool:
         """Whether the object exists."""
         full = self._full(key)
-        try:
-            with s3_errors(self.options, self.bucket, full):
-                s3_client(self.options).head_object(Bucket=self.bucket, Key=full)
-        except ObjectNotFoundError:
-            self._check_bucket()  # the answer to HEAD does not say which of the two is missing
-            return False
-        return True
+        with timed("exists"), s3_errors(self.options, self.bucket, full):
+            try:
+                self._metadata(full)
+            except ClientError as error:
+                if error_code(error) != "404":
+                    raise
+            else:
+                return True
+        self._check_bucket()  # the answer to HEAD does not say which of the two is missing
+        return False
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """The objects whose key starts with `prefix`, in key order."""
         start = f"{self.prefix}/" if self.prefix else ""
         with s3_errors(self.options, self.bucket, start + prefix):
             pages = s3_client(self.options).get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=start + prefix):
+            remaining = iter(pages.paginate(Bucket=self.bucket, Prefix=start + prefix))
+            while True:
+                with timed("list"):
+                    page = next(remaining, None)
+                if page is None:
+                    return
                 for entry in page.get("Contents", []):
                     if not entry["Key"].endswith("/"):  # consoles make empty objects to show folders
                         yield ObjectInfo(entry["Key"][len(start) :], entry["Size"])
@@ -106,12 +118,8 @@ class S3Store:
         """Delete objects, up to 1,000 a request."""
         remaining = iter(keys)
         while batch := [self._full(key) for key in itertools.islice(remaining, _DELETE_BATCH)]:
-            with s3_errors(self.options, self.bucket, batch[0]):
-                answer = s3_client(self.options).delete_objects(
-                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
-                )
-            for error in answer.get("Errors", []):
-                raise StorageError(f"s3://{self.bucket}/{error.get('Key')}: not deleted: {error.get('Message')}")
+            with timed("delete"), s3_errors(self.options, self.bucket, batch[0]):
+                delete_batch(self.options, self.bucket, batch)
 
     def child(self, prefix: str) -> "S3Store":
         """The same store seen from `prefix`."""
@@ -119,36 +127,81 @@ class S3Store:
 
     def arrow_filesystem(self) -> tuple[Any, str]:
         """Arrow's S3 file system and `bucket/prefix`."""
-        from pyarrow import fs
+        from wsss_jobs.storage.arrow_s3 import arrow_s3_filesystem
 
-        scheme, _, host = (self.options.endpoint_url or "https://").partition("://")
-        filesystem = fs.S3FileSystem(
-            endpoint_override=host.rstrip("/") or None,
-            scheme=scheme,
-            region=self.options.region,
-            connect_timeout=self.options.connect_timeout_s,
-            request_timeout=self.options.read_timeout_s,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=self.options.max_attempts),
-            allow_delayed_open=True,
-        )
-        return filesystem, f"{self.bucket}/{self.prefix}".rstrip("/")
+        return arrow_s3_filesystem(self.options), f"{self.bucket}/{self.prefix}".rstrip("/")
 
     def download(self, key: str, path: Path) -> None:
-        """Copy an object to a local file."""
+        """Copy an object to a local file, large ones in parts."""
         full = self._full(key)
-        with s3_errors(self.options, self.bucket, full), whole_file(path) as temporary:
-            s3_client(self.options).download_file(self.bucket, full, os.fspath(temporary), Config=_TRANSFER)
+        try:
+            with timed("download"), s3_errors(self.options, self.bucket, full), whole_file(path) as temporary:
+                retrying("download", self.options, lambda: self._download(full, temporary))
+        except ObjectNotFoundError:
+            self._check_bucket()
+            raise
 
     def upload(self, path: Path, key: str) -> None:
         """Copy a local file to an object, in parts when it is large."""
         if not path.is_file():
             raise ObjectNotFoundError(f"{path}: no such file to store as {key!r}")
         full = self._full(check_key(key))
-        with s3_errors(self.options, self.bucket, full):
-            s3_client(self.options).upload_file(os.fspath(path), self.bucket, full, Config=_TRANSFER)
+        with timed("upload"), s3_errors(self.options, self.bucket, full):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            retrying("upload", self.options, lambda: self._put_parts(full, lambda: path.open("rb"), digest))
 
     def _full(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _get(self, full: str) -> bytes:
+        answer = s3_client(self.options).get_object(Bucket=self.bucket, Key=full)
+        try:
+            data = answer["Body"].read()
+        except BROKEN_ANSWER as error:
+            raise BrokenAnswerError from error
+        self._check_digest(full, answer["Metadata"], hashlib.sha256(data).hexdigest())
+        return data
+
+    def _put(self, full: str, data: bytes, digest: str, **condition: Any) -> None:
+        arguments: dict[str, Any] = self.options.encryption_arguments() | condition
+        if self.options.encryption == "kms":
+            arguments["BucketKeyEnabled"] = True  # small objects then do not cost a request to KMS each
+        s3_client(self.options).put_object(
+            Bucket=self.bucket, Key=full, Body=data, Metadata={_SHA256: digest}, **arguments
+        )
+
+    def _put_parts(self, full: str, open_file: Callable[[], IO[bytes]], digest: str) -> None:
+        extra = {"Metadata": {_SHA256: digest}, **self.options.encryption_arguments()}
+        with open_file() as file:  # anew for each try: boto3 closes what it has sent
+            s3_client(self.options).upload_fileobj(
+                file, self.bucket, full, ExtraArgs=extra, Config=_transfer(self.options)
+            )
+
+    def _download(self, full: str, path: Path) -> None:
+        metadata = self._metadata(full)
+        client = s3_client(self.options)
+        with path.open("w+b") as file:
+            client.download_fileobj(self.bucket, full, file, Config=_transfer(self.options))
+            file.seek(0)
+            self._check_digest(full, metadata, hashlib.file_digest(file, "sha256").hexdigest())
+
+    def _check_digest(self, full: str, metadata: dict[str, str], found: str) -> None:
+        written = metadata.get(_SHA256)
+        if written is not None and written != found:
+            hint = "`wsss verify --repair` removes damaged results"
+            message = f"has SHA-256 {found}, was written with {written}: damaged on the way or in the store"
+            raise TornObjectError(f"s3://{self.bucket}/{full}: {message}; {hint}")
+
+    def _metadata(self, full: str) -> dict[str, str]:
+        client = s3_client(self.options)
+        try:
+            return client.head_object(Bucket=self.bucket, Key=full)["Metadata"]
+        except ClientError as error:
+            if error_code(error) != "404":
+                # An answer to HEAD has no body, so it does not say why it refuses; the same request by GET does.
+                client.get_object(Bucket=self.bucket, Key=full, Range="bytes=0-0")
+            raise
 
     def _check_bucket(self) -> None:
         with s3_errors(self.options, self.bucket):
@@ -158,3 +211,12 @@ class S3Store:
                 if error_code(error) == "404":
                     error.response["Error"]["Code"] = "NoSuchBucket"
                 raise
+
+
+def _transfer(options: S3Options) -> TransferConfig:
+    return TransferConfig(
+        multipart_threshold=_PARTS_WORTH_IT * options.part_bytes,
+        multipart_chunksize=options.part_bytes,
+        max_concurrency=_PARTS_AT_A_TIME,
+        num_download_attempts=options.max_attempts,
+    )

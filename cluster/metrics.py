@@ -29,6 +29,11 @@ class MetricSpec:
     tags: tuple[str, ...] = ()
     boundaries: tuple[float, ...] = ()
 
+    @property
+    def series(self) -> str:
+        """Its name in Prometheus; a histogram's series have `_bucket`, `_sum` and `_count` after it."""
+        return f"ray_{self.name}_total" if self.kind == "counter" else f"ray_{self.name}"
+
 
 _SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -44,6 +49,7 @@ METRICS = (
     MetricSpec("wsss_actors_ready", "gauge", "Actors that can take work", ("leg",)),
     MetricSpec("wsss_actors_target", "gauge", "Actors that the pool aims at", ("leg",)),
     MetricSpec("wsss_items_in_flight", "gauge", "Items sent and not final"),
+    MetricSpec("wsss_items_remaining", "gauge", "Items of the running stages that are not final"),
 )
 
 _KINDS = {"counter": ray_metrics.Counter, "gauge": ray_metrics.Gauge, "histogram": ray_metrics.Histogram}

@@ -40,6 +40,9 @@ class FanOutMetrics:
     def observe(self, snapshot: ProgressSnapshot) -> None:
         """Set the gauges."""
         self._metrics["wsss_items_in_flight"].set(snapshot.num_in_flight, tags={"run": self._run})
+        if snapshot.total is not None:
+            remaining = snapshot.total - snapshot.num_done - snapshot.num_failed
+            self._metrics["wsss_items_remaining"].set(remaining, tags={"run": self._run})
         for leg in snapshot.legs:
             gauges = {
                 "wsss_queue_items": leg.num_waiting,

@@ -59,6 +59,7 @@ def test_what_is_recorded_fits_the_table(recorded):
     assert value(recorded, "wsss_queue_items", leg="refine") == 5
     assert value(recorded, "wsss_actors_target", leg="refine") == 4
     assert value(recorded, "wsss_items_in_flight") == 8
+    assert value(recorded, "wsss_items_remaining") == 7
     assert all(metric.values for metric in recorded._metrics.values()), "a row of the table that nobody records"
 
 

@@ -16,7 +16,7 @@ from models.backbones.build import build_encoder
 from models.backbones.caffemodel import read_caffemodel
 from models.backbones.config import EncoderConfig
 from models.backbones.mxnet_params import read_mxnet_params
-from models.backbones.weights import load_into
+from models.backbones.weights import check_fit
 from models.errors import InvalidInputError
 
 _BATCH_NORM = MappingProxyType(
@@ -47,7 +47,7 @@ def converted_weights(path: str | Path) -> tuple[str, dict[str, torch.Tensor]]:
         raise InvalidInputError(msg)
     with torch.device("meta"):  # only names and shapes are compared: nothing is allocated
         encoder = build_encoder(EncoderConfig(name, weights=None, output_stride=8))
-    load_into(encoder.net, {key: value.to("meta") for key, value in state.items()}, str(path))
+    check_fit(encoder.net, state, str(path))
     return name, state
 
 
@@ -83,7 +83,7 @@ def _resnet38_key(name: str) -> str:
     if name.startswith("bn7_"):
         return f"bn7.{_batch_norm_key(name, name.removeprefix('bn7_'))}"
     match = _MXNET_BLOCK.fullmatch(name)
-    if match is None:
+    if match is None or (match["kind"] == "res" and match["what"] != "weight"):
         raise InvalidInputError(f"ResNet-38 (A1) has no array {name!r}")
     block = f"b{match['group']}" + (f"_{match['index']}" if match["index"] else "")
     if match["kind"] == "res":

@@ -34,6 +34,17 @@ def load_into(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> No
     """Loads `state` into `net` (whose classifier may be gone already).
 
     Raises:
+        InvalidInputError: See `check_fit`.
+    """
+    check_fit(net, state, source)
+    own = net.state_dict()
+    net.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+
+
+def check_fit(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Compares names and shapes; nothing is loaded.
+
+    Raises:
         InvalidInputError: A parameter of `net` has no value in `state`, or one of another shape; or `state` has
             tensors that are neither the network's nor its classifier's.
     """
@@ -47,4 +58,3 @@ def load_into(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> No
             f"{len(foreign)} foreign {foreign[:3]}, {len(misfits)} of another shape {misfits[:3]}"
         )
         raise InvalidInputError(msg)
-    net.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from models.backbones import EncoderConfig
 from models.classifiers.cam import CamClassifier
 from models.errors import InvalidInputError
 from models.images import check_image, resize, scaled_size, strided_size
@@ -64,9 +65,8 @@ def multi_scale_cam(
     for scale in scales:
         scaled_HW3 = resize(image_HW3, scaled_size(size_hw, scale))
         maps_1Kyx = _flip_sum(model, scaled_HW3)[:, channels]
-        resample = _resample_aligned if config.is_corner_aligned else _RESAMPLINGS[resampling]
-        cams.append(resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, config.output_stride, CAM_STRIDE))
-        high_res.append(resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, config.output_stride, 1))
+        for products, out_stride in ((cams, CAM_STRIDE), (high_res, 1)):
+            products.append(_resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, out_stride, config, resampling))
     return MultiScaleCam(_normalise(torch.cat(cams).sum(0)), _normalise(torch.cat(high_res).sum(0)))
 
 
@@ -80,14 +80,27 @@ def _flip_sum(model: CamClassifier, image_HW3: np.ndarray) -> torch.Tensor:
     return maps_2Kyx[:1] + maps_2Kyx[1:].flip(-1)
 
 
-def _resample_stretched(
-    maps_1Kyx: torch.Tensor, scaled_hw: Sequence[int], size_hw: Sequence[int], stride: int, out_stride: int
+def _resample(
+    maps_1Kyx: torch.Tensor,
+    scaled_hw: Sequence[int],
+    size_hw: Sequence[int],
+    out_stride: int,
+    config: EncoderConfig,
+    resampling: CamResampling,
 ) -> torch.Tensor:
+    if config.is_corner_aligned:
+        return _resample_aligned(maps_1Kyx, scaled_hw, size_hw, config.output_stride, out_stride)
+    if resampling == "psa":
+        return _resample_direct(maps_1Kyx, config.padded_size(scaled_hw), scaled_hw, size_hw, out_stride)
+    return _resample_stretched(maps_1Kyx, size_hw, config.output_stride, out_stride)
+
+
+def _resample_stretched(maps_1Kyx: torch.Tensor, size_hw: Sequence[int], stride: int, out_stride: int) -> torch.Tensor:
     """Resizes as the released code does.
 
-    The coarse grid is stretched to the stride-4 grid, or to a multiple of its stride that is then cropped.
+    The coarse grid is stretched to the stride-4 grid, or to a multiple of its stride that is then cropped, no matter
+    how many pixels the last cell really covers.
     """
-    del scaled_hw  # the released code ignores how many pixels the last cell really covers
     target_hw = strided_size(size_hw, out_stride)
     if out_stride > 1:
         return F.interpolate(maps_1Kyx, size=target_hw, mode="bilinear", align_corners=False)
@@ -97,23 +110,17 @@ def _resample_stretched(
 
 
 def _resample_direct(
-    maps_1Kyx: torch.Tensor, scaled_hw: Sequence[int], size_hw: Sequence[int], stride: int, out_stride: int
+    maps_1Kyx: torch.Tensor, padded_hw: Sequence[int], scaled_hw: Sequence[int], size_hw: Sequence[int], out_stride: int
 ) -> torch.Tensor:
-    """Resizes as PSA does: the grid of an image is stretched over the image.
+    """Resizes as PSA does: the grid of the scaled image is stretched over the image.
 
-    The grid of an image that was padded by a whole cell or more is stretched over as much more, and cropped.
+    An image that was padded has its grid stretched over as much more, and what lies beyond the image is cropped.
     """
-    covering_hw = [
-        out if cells == own else round(out * cells * stride / scaled)
-        for out, cells, own, scaled in zip(
-            strided_size(size_hw, out_stride),
-            maps_1Kyx.shape[2:],
-            strided_size(scaled_hw, stride),
-            scaled_hw,
-            strict=True,
-        )
-    ]
     target_hw = strided_size(size_hw, out_stride)
+    covering_hw = [
+        max(target, round(target * padded / scaled))
+        for target, padded, scaled in zip(target_hw, padded_hw, scaled_hw, strict=True)
+    ]
     resized = F.interpolate(maps_1Kyx, size=covering_hw, mode="bilinear", align_corners=False)
     return resized[..., : target_hw[0], : target_hw[1]]
 
@@ -132,9 +139,6 @@ def _resample_aligned(
         axes.append(cells * (2.0 / max(num_cells - 1, 1)) - 1.0)
     grid_1yx2 = torch.stack([*reversed(torch.meshgrid(*axes, indexing="ij"))], dim=-1)[None]
     return F.grid_sample(maps_1Kyx, grid_1yx2, mode="bilinear", padding_mode="border", align_corners=True)
-
-
-_RESAMPLINGS = {"irn": _resample_stretched, "psa": _resample_direct}
 
 
 def _normalise(cam_Khw: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""`wsss data`: data sets to start with."""
+"""`wsss data`: data sets and weights to start with."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from wsss_jobs.cli.convert_weights import convert_weights
 from wsss_jobs.cli.options import console
 from wsss_jobs.datasets.synthetic import generate
 from wsss_jobs.datasets.voc2012 import download
 
-data_app = typer.Typer(help="Make or fetch a data set.", no_args_is_help=True)
+data_app = typer.Typer(help="Make or fetch a data set; convert weights.", no_args_is_help=True)
+data_app.command()(convert_weights)
 
 RootOption = Annotated[Path, typer.Option(help="Folder to write to.", show_default=False)]
 

@@ -55,15 +55,33 @@ class Encoder(nn.Module):
         Args:
             detach_after: Stop the gradient behind this many stages (0: nowhere). IRN detaches behind `layer2`: 3.
         """
+        return self.with_layers(images_B3HW, (), detach_after=detach_after)[0]
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers that the stages are made of, in order."""
+        return tuple(name for names in self._stages for name in names)
+
+    def with_layers(
+        self, images_B3HW: torch.Tensor, layers: Sequence[str], *, detach_after: int = 0
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Returns the output of every stage, and of each of `layers`, which are among `layer_names`.
+
+        Args:
+            detach_after: See `forward`.
+        """
         outputs = []
+        kept: dict[str, torch.Tensor] = {}
         features = images_B3HW
-        for index in range(self.num_stages):
-            for module in self.stage_modules(index):
+        for index, names in enumerate(self._stages):
+            for name, module in zip(names, self.stage_modules(index), strict=True):
                 features = module(features)
+                if name in layers:
+                    kept[name] = features
             if index + 1 == detach_after:
                 features = features.detach()
             outputs.append(features)
-        return outputs
+        return outputs, [kept[name] for name in layers]
 
     def freeze_batch_norm(self) -> None:
         """Keeps every BatchNorm at its stored statistics (its affine parameters stay as they are)."""

@@ -16,6 +16,8 @@ from models.backbones import Encoder, EncoderConfig, build_encoder
 from models.errors import InvalidInputError
 from models.parameter_groups import BiasRule, parameter_groups
 
+_PROBE_SIZE_PX = 65
+
 
 @dataclass(frozen=True)
 class CamClassifierConfig:
@@ -23,14 +25,17 @@ class CamClassifierConfig:
 
     Attributes:
         encoder: The image encoder.
-        frozen_stages: Gradient stops behind this many encoder stages. IRN: 3 (conv1, layer1, layer2) for ResNet-50.
-            PSA: 1 (conv1a and b2 of ResNet-38, conv1 and conv2 of VGG-16).
+        frozen_stages: Gradient stops behind this many encoder stages; 5: only the heads learn. IRN: 3 (conv1, layer1,
+            layer2) for ResNet-50. PSA: 1 (conv1a and b2 of ResNet-38, conv1 and conv2 of VGG-16).
         train_batch_norm: Let BatchNorm follow the batches. IRN keeps the pretrained statistics (False); a network
             trained from scratch needs True.
         train_batch_norm_affine: Let BatchNorm's scales and shifts learn. IRN: True. PSA: False.
         head_dropout: Probability that a channel is dropped before the head. IRN: 0. PSA: 0.5.
         head_init: `pytorch` is the library's default for convolutions (IRN), `xavier` Xavier-uniform (PSA).
         cam_form: What a CAM is of the head's maps: `relu`, or `sqrt` of that (PSA with VGG-16).
+        side_layers: Further layers of the network, by module name, of the last tap's stride; each gets a head of its
+            own, and their maps are added up. None in the papers. A small network finds the object better in the layers
+            before its last ones (docs/recipes.md has the figures).
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # read where recipes are validated
@@ -42,18 +47,19 @@ class CamClassifierConfig:
     head_dropout: float = 0.0
     head_init: Literal["pytorch", "xavier"] = "pytorch"
     cam_form: Literal["relu", "sqrt"] = "relu"
+    side_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.head_dropout < 1.0:
             msg = f"head_dropout must be in [0, 1); got {self.head_dropout}"
             raise InvalidInputError(msg)
-        if not 0 <= self.frozen_stages <= 4:
-            msg = f"frozen_stages must be 0 to 4; got {self.frozen_stages}"
+        if not 0 <= self.frozen_stages <= 5:
+            msg = f"frozen_stages must be 0 to 5; got {self.frozen_stages}"
             raise InvalidInputError(msg)
 
 
 class CamClassifier(nn.Module):
-    """Encoder, global average pooling, and a 1x1 convolution to the foreground classes.
+    """Encoder, global average pooling, and 1x1 convolutions to the foreground classes.
 
     Output channel k is class id k + 1: the background has no tag and no channel.
     """
@@ -68,21 +74,40 @@ class CamClassifier(nn.Module):
         if config.head_init == "xavier":
             nn.init.xavier_uniform_(self.head.weight)
         self.config = config
+        self.side_heads = nn.ModuleList(_side_heads(encoder, num_foreground, config))
 
     def forward(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        """Returns logits `[B, num_foreground]`."""
-        features = self.encoder(images_B3HW, detach_after=self.config.frozen_stages)[-1]
-        features = F.dropout2d(features, self.config.head_dropout, self.training)
-        logits: torch.Tensor = self.head(F.adaptive_avg_pool2d(features, 1)).flatten(1)
-        return logits
+        """Returns each head's logits `[num_heads, B, num_foreground]`, that of the last tap first.
+
+        Every head has a loss of its own (Lee et al., AISTATS 2015, deep supervision): one that explains the tags alone
+        must look at all of the object.
+        """
+        features = self._head_inputs(images_B3HW, self.config.frozen_stages)
+        return torch.stack([head(self._pooled(x)).flatten(1) for head, x in zip(self._heads, features, strict=True)])
 
     def class_maps(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         """Returns unnormalised CAMs, `[B, num_foreground, h, w]`, at the encoder's stride.
 
-        They are `relu(head(features))`, or its square root where the config says so.
+        They are `relu(head(features))`, summed over heads before the relu, or the square root of it where the config
+        says so.
         """
-        maps: torch.Tensor = F.relu(self.head(self.encoder(images_B3HW)[-1]))
-        return maps.sqrt() if self.config.cam_form == "sqrt" else maps
+        features = self._head_inputs(images_B3HW, 0)
+        maps = [head(x) for head, x in zip(self._heads, features, strict=True)]
+        cam: torch.Tensor = F.relu(torch.stack(maps).sum(dim=0))
+        return cam.sqrt() if self.config.cam_form == "sqrt" else cam
+
+    @property
+    def _heads(self) -> list[nn.Module]:
+        return [self.head, *self.side_heads]
+
+    def _head_inputs(self, images_B3HW: torch.Tensor, detach_after: int) -> list[torch.Tensor]:
+        if not self.config.side_layers:
+            return self.encoder(images_B3HW, detach_after=detach_after)[-1:]
+        taps, sides = self.encoder.with_layers(images_B3HW, self.config.side_layers, detach_after=detach_after)
+        return [taps[-1], *sides]
+
+    def _pooled(self, features: torch.Tensor) -> torch.Tensor:
+        return F.adaptive_avg_pool2d(F.dropout2d(features, self.config.head_dropout, self.training), 1)
 
     def train(self, mode: bool = True) -> Self:
         """Switches the mode; BatchNorm stays at its stored statistics unless the config lets it train."""
@@ -101,7 +126,7 @@ class CamClassifier(nn.Module):
         rule = biases or BiasRule()
         return [
             *parameter_groups([self.encoder], encoder_lr, rule, without=frozen),
-            *parameter_groups([self.head], head_lr, rule),
+            *parameter_groups([self.head, *self.side_heads], head_lr, rule),
         ]
 
 
@@ -110,3 +135,27 @@ def build_cam_classifier(
 ) -> CamClassifier:
     """Returns the classifier; its head is randomly initialised."""
     return CamClassifier(build_encoder(config.encoder, load_weights=load_weights), num_foreground, config)
+
+
+@torch.no_grad()
+def _side_heads(encoder: Encoder, num_foreground: int, config: CamClassifierConfig) -> list[nn.Conv2d]:
+    """Returns a head for each side layer.
+
+    Raises:
+        InvalidInputError: There is no such layer, or it has another stride than the last tap.
+    """
+    unknown = [name for name in config.side_layers if name not in encoder.layer_names]
+    if unknown:
+        names = ", ".join(encoder.layer_names) or "none: this network cannot be cut"
+        msg = f"side_layers: {config.encoder.name} has no layer {unknown[0]!r}; its layers are {names}"
+        raise InvalidInputError(msg)
+    if not config.side_layers:
+        return []
+    was_training = encoder.training
+    taps, sides = encoder.eval().with_layers(torch.zeros(1, 3, _PROBE_SIZE_PX, _PROBE_SIZE_PX), config.side_layers)
+    encoder.train(was_training)
+    for name, features in zip(config.side_layers, sides, strict=True):
+        if features.shape[2:] != taps[-1].shape[2:]:
+            msg = f"side_layers: {name!r} has another stride than the last tap; take a layer behind its last stride"
+            raise InvalidInputError(msg)
+    return [nn.Conv2d(features.shape[1], num_foreground, kernel_size=1, bias=False) for features in sides]

@@ -109,9 +109,10 @@ class ClassifierTask:
         return model.parameter_groups(self._config.encoder_lr, self._config.head_lr, self._config.biases)
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
-        """Returns the mean of BCE-with-logits over classes and images."""
-        logits = model(batch["image"])
-        return {"loss": F.multilabel_soft_margin_loss(logits.float(), batch["target"])}
+        """Returns the mean of BCE-with-logits over classes, images and heads."""
+        logits_NBF = model(batch["image"])
+        targets = batch["target"].expand_as(logits_NBF).flatten(0, 1)
+        return {"loss": F.multilabel_soft_margin_loss(logits_NBF.float().flatten(0, 1), targets)}
 
     def finish(self, model: nn.Module, device: torch.device) -> None:
         """Nothing is left to do."""

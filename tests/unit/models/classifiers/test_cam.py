@@ -29,8 +29,31 @@ def test_logits_are_the_mean_of_the_signed_class_maps():
     model = classifier()
     image = torch.randn(2, 3, 64, 96)
     signed = model.head(model.encoder(image)[-1])
-    assert torch.allclose(model(image), signed.mean(dim=(2, 3)), atol=1e-5)
+    assert torch.allclose(model(image)[0], signed.mean(dim=(2, 3)), atol=1e-5)
     assert torch.equal(model.class_maps(image), signed.clamp_min(0))
+
+
+def test_side_layers_add_their_own_heads_maps():
+    model = classifier(EncoderConfig("mobilenet_v2", weights=None, output_stride=16), side_layers=("features.16",))
+    features, kept = torch.randn(2, 3, 65, 97), {}
+    layer = model.encoder.net.get_submodule("features.16")
+    with layer.register_forward_hook(lambda _layer, _inputs, output: kept.update(output=output)):
+        signed = model.head(model.encoder(features)[-1])
+    of_side = model.side_heads[0](kept["output"])
+    logits = torch.stack([signed.mean(dim=(2, 3)), of_side.mean(dim=(2, 3))])
+    assert torch.allclose(model(features), logits, atol=1e-5)
+    assert torch.allclose(model.class_maps(features), (signed + of_side).clamp_min(0), atol=1e-6)
+    listed = {id(parameter) for group in model.parameter_groups(0.1, 1.0) for parameter in group["params"]}
+    assert id(model.side_heads[0].weight) in listed
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"), [("features.99", "its layers are features.0, "), ("features.5", "another stride")]
+)
+def test_a_side_layer_that_cannot_have_a_head_is_named(layer, reason):
+    encoder = EncoderConfig("mobilenet_v2", weights=None, output_stride=16)
+    with pytest.raises(InvalidInputError, match=reason):
+        build_cam_classifier(CamClassifierConfig(encoder, side_layers=(layer,)), 3)
 
 
 def test_gradient_reaches_late_stages_and_head_only():

@@ -39,8 +39,7 @@ class StageFolder:
     def commit(self, item: DatasetItem, record: Record) -> dict[str, Any]:
         """Stores the record; returns what the receipt says of it."""
         if isinstance(record, Cams | AffinityScores):
-            self.outputs.commit_tensors(item, record.to_tensors())
-            return {}
+            return {"tensors_sha256": self.outputs.commit_tensors(item, record.to_tensors())}
         if not isinstance(record, LabelMap):
             raise StageError(f"{type(record).__name__} is streamed and cannot be stored")
         facts = [self.outputs.commit_mask(item, label, variant) for variant, label in record.to_masks().items()]

@@ -13,7 +13,7 @@ FAILURES = TableKind(
     "failures", 1, pa.schema([(name, pa.string()) for name in ("item_id", "source_key", "reason", "message")])
 )
 FAILURES_KEY = "failed.parquet"
-_PREFIX = "failed/"
+FAILURES_PREFIX = "failed/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def write_failure(folder: ObjectStore, failure: ItemFailure) -> None:
     # Messages quote file names, which need not be valid Unicode; Parquet text must be.
     clean = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in asdict(failure).items()}
     data = json.dumps(clean, sort_keys=True, ensure_ascii=False, indent=1).encode()
-    folder.put(f"{_PREFIX}{failure.item_id}.json", data)
+    folder.put(f"{FAILURES_PREFIX}{failure.item_id}.json", data)
 
 
 def failed_item_ids(folder: ObjectStore) -> set[str]:
@@ -50,7 +50,7 @@ def read_failures(folder: ObjectStore) -> list[ItemFailure]:
     """All recorded failures in item-id order; of an item that failed twice, the later one."""
     failures = {failure.item_id: failure for failure in _compacted(folder)}
     for item_id in _small_ids(folder):
-        failures[item_id] = ItemFailure(**json.loads(folder.get(f"{_PREFIX}{item_id}.json")))
+        failures[item_id] = ItemFailure(**json.loads(folder.get(f"{FAILURES_PREFIX}{item_id}.json")))
     return [failures[item_id] for item_id in sorted(failures)]
 
 
@@ -72,11 +72,11 @@ def clear_failures(folder: ObjectStore) -> int:
 
 def failure_keys(folder: ObjectStore) -> list[str]:
     """The small objects that `merge_failures` has merged."""
-    return [info.key for info in folder.list(_PREFIX)]
+    return [info.key for info in folder.list(FAILURES_PREFIX)]
 
 
 def _small_ids(folder: ObjectStore) -> list[str]:
-    return [key.removeprefix(_PREFIX).removesuffix(".json") for key in failure_keys(folder)]
+    return [key.removeprefix(FAILURES_PREFIX).removesuffix(".json") for key in failure_keys(folder)]
 
 
 def _compacted(folder: ObjectStore) -> list[ItemFailure]:

@@ -23,7 +23,9 @@ from wsss_jobs.storage.manifest import (
     write_manifest,
 )
 from wsss_jobs.storage.mask_facts import MASKS, MASKS_KEY, MaskFacts, facts_from_receipts, facts_of_mask, masks_table
-from wsss_jobs.storage.object_store import ObjectStore
+from wsss_jobs.storage.mask_packing import delete_packed_objects, pack_masks, packed_files
+from wsss_jobs.storage.object_store import ObjectNotFoundError
+from wsss_jobs.storage.parts import next_part_number
 from wsss_jobs.storage.receipts import RECEIPTS_KEY, merge_receipts, receipt_keys
 from wsss_jobs.storage.tables import write_table
 from wsss_jobs.storage.tensor_parts import PART_PREFIX, find_part_rows, write_parts
@@ -37,7 +39,7 @@ _ITEMS_PREFIX = "items/"
 WORKING_PREFIX = "working/"  # a training stage's own, such as the checkpoints between epochs
 
 
-def finalise(outputs: "StageOutputs", items: Collection["ItemRef"], kind: StageKind) -> Manifest:
+def finalise(outputs: "StageOutputs", items: Collection["ItemRef"], kind: StageKind, *, pack: bool = False) -> Manifest:
     """See `StageOutputs.finalise`."""
     folder = outputs.folder
     plan_sha256 = plan_digest(item.item_id for item in items)
@@ -46,13 +48,31 @@ def finalise(outputs: "StageOutputs", items: Collection["ItemRef"], kind: StageK
         folder.delete([MANIFEST_KEY])  # complete, but for a plan without the items that have been redone since
         manifest = None
     if manifest is None:
-        done = _reconcile(outputs, items, kind)
-        manifest = _compact(outputs, done, kind, plan_sha256, len(items))
-        write_manifest(folder, manifest)
+        manifest = _complete(outputs, items, kind, plan_sha256, pack=pack)
     for prefix in (_ITEMS_PREFIX, WORKING_PREFIX):
         folder.delete([info.key for info in folder.list(prefix)])
+    if kind == "masks":
+        delete_packed_objects(outputs)
     folder.delete(receipt_keys(folder))
     folder.delete(failure_keys(folder))
+    return manifest
+
+
+def _complete(
+    outputs: "StageOutputs", items: Collection["ItemRef"], kind: StageKind, plan_sha256: str, *, pack: bool
+) -> Manifest:
+    try:
+        done = _reconcile(outputs, items, kind)
+        if pack and kind == "masks":
+            pack_masks(outputs, done)
+        manifest = _compact(outputs, done, kind, plan_sha256, len(items))
+    except ObjectNotFoundError:
+        # Another driver of the same run may have completed the stage meanwhile and deleted what was being read.
+        theirs = read_manifest(outputs.folder)
+        if theirs is None or theirs.plan_sha256 != plan_sha256:
+            raise
+        return theirs
+    write_manifest(outputs.folder, manifest)
     return manifest
 
 
@@ -81,11 +101,13 @@ def _reconcile(outputs: "StageOutputs", items: Collection["ItemRef"], kind: Stag
 
 def _compact_tensors(outputs: "StageOutputs", done: list["ItemRef"], _receipts: pa.Table) -> list[OutputFile]:
     folder = outputs.folder
-    in_parts = find_part_rows(folder)
+    # Small objects first: if another driver completes the stage between the two listings, its parts are seen. And the
+    # next part's number is that of the parts which were looked into, so that two drivers write the same one.
     small = {info.key: info for info in folder.list(_ITEMS_PREFIX)}
+    in_parts = find_part_rows(folder)
     keys = [f"{_ITEMS_PREFIX}{item.item_id}.parquet" for item in done if item.item_id not in in_parts]
-    num_parts = sum(1 for _ in folder.list(PART_PREFIX))
-    write_parts(folder, [small[key] for key in keys], num_parts)
+    first_number = next_part_number(PART_PREFIX, (row.part.key for row in in_parts.values()))
+    write_parts(folder, [small[key] for key in keys], first_number)
     num_items: dict[str, int] = {}
     for row in find_part_rows(folder).values():
         num_items[row.part.key] = num_items.get(row.part.key, 0) + 1
@@ -98,18 +120,20 @@ def _compact_masks(outputs: "StageOutputs", done: list["ItemRef"], receipts: pa.
     files = []
     for variant in outputs.mask_variants:
         keys = [outputs.mask_key(item, variant) for item in done]
-        facts = _facts_of(outputs.folder, variant, keys, known)
+        facts = _facts_of(outputs, variant, keys, known)
         rows += [(item.item_id, item.source_key, fact) for item, fact in zip(done, facts, strict=True)]
         files.append(OutputFile(f"{variant}/", _digest_of(facts), len(facts)))
     table = masks_table(sorted(rows, key=lambda row: row[0]), receipts)
     write_table(outputs.folder, MASKS_KEY, MASKS, table)
-    return files
+    return files + packed_files(outputs)
 
 
-def _facts_of(folder: ObjectStore, variant: str, keys: list[str], known: Mapping[str, MaskFacts]) -> list[MaskFacts]:
+def _facts_of(
+    outputs: "StageOutputs", variant: str, keys: list[str], known: Mapping[str, MaskFacts]
+) -> list[MaskFacts]:
     # Receipts are flushed now and then: what was committed after the last flush before a kill is read again.
     def facts(key: str) -> MaskFacts:
-        return known.get(key) or facts_of_mask(variant, key, folder.get(key))
+        return known.get(key) or facts_of_mask(variant, key, outputs.mask_data(key, variant))
 
     with ThreadPoolExecutor(_NUM_READ_THREADS) as pool:
         return list(pool.map(facts, keys))

@@ -70,8 +70,8 @@ def read_manifest(folder: ObjectStore) -> Manifest | None:
     except ObjectNotFoundError:
         return None
     try:
-        return _parse(json.loads(data))
-    except (ValueError, KeyError, TypeError) as error:
+        return parse_manifest(data)
+    except (ValueError, KeyError, TypeError, StorageError) as error:
         raise StorageError(f"{folder.uri_of(MANIFEST_KEY)}: not a manifest of format {_FORMAT} ({error})") from error
 
 
@@ -80,9 +80,17 @@ def plan_digest(item_ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(item_ids)).encode()).hexdigest()
 
 
-def _parse(fields: dict[str, Any]) -> Manifest:
-    if fields.pop("format") != _FORMAT:
-        raise ValueError("another format; upgrade this installation")
+def parse_manifest(data: bytes) -> Manifest:
+    """The manifest in the bytes of its object.
+
+    Raises:
+        ValueError, KeyError, TypeError: It is not one.
+        StorageError: It is of a newer format.
+    """
+    fields: dict[str, Any] = json.loads(data)
+    number = fields.pop("format")
+    if number != _FORMAT:
+        raise StorageError(f"not a manifest of format {_FORMAT} but of {number}; upgrade this installation")
     fields["failed_item_ids"] = tuple(fields["failed_item_ids"])
     fields["outputs"] = tuple(OutputFile(**output) for output in fields["outputs"])
     return Manifest(**fields)

@@ -65,11 +65,16 @@ def facts_of_mask(variant: str, key: str, data: bytes, label_HW: NDArray[np.uint
 
 
 def facts_from_receipts(receipts: pa.Table) -> dict[str, MaskFacts]:
-    """The facts that receipts carry in their `masks` column, by key."""
+    """The facts that receipts carry in their `masks` column, by key.
+
+    A mask of which receipts say different things is left out: it was made again, and only its bytes tell which is true.
+    """
     if "masks" not in receipts.column_names:
         return {}
-    rows = (row for masks in receipts.column("masks").to_pylist() for row in masks or [])
-    return {row["key"]: _from_receipt(row) for row in rows}
+    facts: dict[str, set[MaskFacts]] = {}
+    for row in (row for masks in receipts.column("masks").to_pylist() for row in masks or []):
+        facts.setdefault(row["key"], set()).add(_from_receipt(row))
+    return {key: next(iter(found)) for key, found in facts.items() if len(found) == 1}
 
 
 def masks_table(masks: Iterable[tuple[str, str, MaskFacts]], receipts: pa.Table) -> pa.Table:

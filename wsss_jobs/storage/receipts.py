@@ -13,7 +13,7 @@ from wsss_jobs.storage.tables import TableKind, encode_table, read_table, table_
 
 RECEIPTS = TableKind("receipts", 1)
 RECEIPTS_KEY = "receipts.parquet"
-_PREFIX = "receipts/"
+RECEIPTS_PREFIX = "receipts/"
 
 
 def write_receipts(folder: ObjectStore, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -21,7 +21,7 @@ def write_receipts(folder: ObjectStore, rows: Sequence[Mapping[str, Any]]) -> No
     if not rows:
         return
     data = encode_table(RECEIPTS, table_of_rows(RECEIPTS, rows))
-    folder.put(f"{_PREFIX}{hashlib.sha256(data).hexdigest()[:20]}.parquet", data)
+    folder.put(f"{RECEIPTS_PREFIX}{hashlib.sha256(data).hexdigest()[:20]}.parquet", data)
 
 
 def merge_receipts(folder: ObjectStore) -> pa.Table:
@@ -29,7 +29,7 @@ def merge_receipts(folder: ObjectStore) -> pa.Table:
 
     The union makes it repeatable: merging what was merged before changes nothing.
     """
-    keys = [info.key for info in folder.list(_PREFIX)]
+    keys = [info.key for info in folder.list(RECEIPTS_PREFIX)]
     tables = [read_table(folder, key, RECEIPTS) for key in keys]
     with contextlib.suppress(ObjectNotFoundError):  # the first merge of this stage
         tables.insert(0, read_table(folder, RECEIPTS_KEY, RECEIPTS))
@@ -52,7 +52,7 @@ def latest_by_item(receipts: pa.Table) -> dict[str, int]:
 
 def receipt_keys(folder: ObjectStore) -> list[str]:
     """The small objects that `merge_receipts` has merged."""
-    return [info.key for info in folder.list(_PREFIX)]
+    return [info.key for info in folder.list(RECEIPTS_PREFIX)]
 
 
 def _sorted_union(tables: list[pa.Table]) -> pa.Table:

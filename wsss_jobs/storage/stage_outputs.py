@@ -4,6 +4,7 @@ Workers commit one item at a time; the driver lists what is there. Nothing is lo
 the stage's fingerprint and the item, so writing twice is waste and never damage.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from wsss_jobs.storage import artifacts, failures, finalise, receipts
 from wsss_jobs.storage.failures import ItemFailure
 from wsss_jobs.storage.manifest import MANIFEST_KEY, Manifest, StageKind, plan_digest, read_manifest
 from wsss_jobs.storage.mask_facts import MaskFacts, facts_of_mask
+from wsss_jobs.storage.mask_parts import PackedMask, find_packed_masks, read_packed_mask
 from wsss_jobs.storage.mask_png import decode_mask, encode_mask
 from wsss_jobs.storage.object_keys import object_key
 from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
@@ -46,7 +48,7 @@ class StageOutputs:
         stage_name: Such as "refine_masks".
         fingerprint: Of the stage's config, version and inputs.
         mask_variants: For stages that write masks: their folders, in the order in which an item's are committed. An
-            item is done when the last one exists.
+            item is done when all exist.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class StageOutputs:
         self.mask_variants = tuple(mask_variants)
         self.folder = store.child(f"{stage_name}-{fingerprint}")
         self._part_rows: dict[str, PartRow] | None = None
+        self._packed: dict[str, dict[str, PackedMask]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_part_rows": None}
+        return self.__dict__ | {"_part_rows": None, "_packed": {}}
 
     # --- workers -----------------------------------------------------------------------------------------------------
 
@@ -73,9 +76,14 @@ class StageOutputs:
             return facts_of_mask(variant, key, data, label_HW)
         return facts_of_mask(variant, key, self.folder.get(key))
 
-    def commit_tensors(self, item: ItemRef, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Store an item's tensors; every item of a stage must have the same names and dtypes, in the same order."""
-        self.folder.put_if_absent(_tensor_key(item.item_id), encode_tensors(item.item_id, item.source_key, tensors))
+    def commit_tensors(self, item: ItemRef, tensors: Mapping[str, NDArray[Any]]) -> str:
+        """Store an item's tensors; the SHA-256 of the object that holds them, for the receipt.
+
+        Every item of a stage must have the same names and dtypes, in the same order.
+        """
+        key, data = tensor_key(item.item_id), encode_tensors(item.item_id, item.source_key, tensors)
+        stored = data if self.folder.put_if_absent(key, data) else self.folder.get(key)
+        return hashlib.sha256(stored).hexdigest()
 
     def commit_failure(self, item: ItemRef, reason: str, message: str) -> None:
         """Record that an item has no output, and why."""
@@ -96,10 +104,12 @@ class StageOutputs:
         return {name.removesuffix(".parquet") for name in small} | set(find_part_rows(self.folder))
 
     def done_mask_ids(self, items: Iterable[ItemRef]) -> set[str]:
-        """Ids of those items whose last mask is stored, from the listing."""
-        variant = self.mask_variants[-1]
-        present = {info.key for info in self.folder.list(f"{variant}/")}
-        return {item.item_id for item in items if self.mask_key(item, variant) in present}
+        """Ids of those items all of whose masks are stored, from the listing and the names in the parts."""
+        done = list(items)
+        for variant in reversed(self.mask_variants):
+            present = {info.key for info in self.folder.list(f"{variant}/")} | set(self.packed_masks(variant))
+            done = [item for item in done if self.mask_key(item, variant) in present]
+        return {item.item_id for item in done}
 
     def done_item_ids(self, items: Collection[ItemRef]) -> set[str]:
         """Ids of those items that need no more work here, whatever the stage writes."""
@@ -130,16 +140,17 @@ class StageOutputs:
             return False
         return items is None or manifest.plan_sha256 == plan_digest(item.item_id for item in items)
 
-    def finalise(self, items: Collection[ItemRef], kind: StageKind) -> Manifest:
+    def finalise(self, items: Collection[ItemRef], kind: StageKind, *, pack_masks: bool = False) -> Manifest:
         """Complete the stage: check that no item is missing, compact, write the manifest, then delete small objects.
 
-        It can be interrupted anywhere and called again; the result is the same.
+        It can be interrupted anywhere and called again; the result is the same. With `pack_masks`, the PNGs go into
+        large Parquet files; readers find them in either place.
 
         Raises:
             StageError: An item is neither done nor failed, or items have different tensors.
         """
         self._part_rows = None
-        return finalise.finalise(self, items, kind)
+        return finalise.finalise(self, items, kind, pack=pack_masks)
 
     # --- readers -----------------------------------------------------------------------------------------------------
 
@@ -153,7 +164,29 @@ class StageOutputs:
         Raises:
             ObjectNotFoundError: The item has none.
         """
-        return decode_mask(self.folder.get(self.mask_key(item, variant)), item.source_key)
+        return decode_mask(self.mask_data(self.mask_key(item, variant), variant), item.source_key)
+
+    def mask_data(self, key: str, variant: str) -> bytes:
+        """The PNG of a mask, from an object of its own or from a part.
+
+        Raises:
+            ObjectNotFoundError: There is none.
+        """
+        known = self._packed.get(variant)
+        packed = (self.packed_masks(variant) if known is None else known).get(key)
+        if packed is None:
+            try:
+                return self.folder.get(key)
+            except ObjectNotFoundError:
+                packed = self.packed_masks(variant).get(key)  # the stage may have been completed since
+                if packed is None:
+                    raise
+        return read_packed_mask(self.folder, packed)
+
+    def packed_masks(self, variant: str) -> dict[str, PackedMask]:
+        """Where the packed masks of a variant lie, by key, as the parts are now."""
+        self._packed[variant] = find_packed_masks(self.folder, variant)
+        return self._packed[variant]
 
     def read_tensors(self, item_id: str) -> dict[str, NDArray[Any]]:
         """The stored tensors of an item, read-only, from its own object or from a part.
@@ -175,7 +208,7 @@ class StageOutputs:
 
     def _own_row(self, item_id: str) -> pa.Table | None:
         try:
-            return pq.read_table(pa.BufferReader(self.folder.get(_tensor_key(item_id))))
+            return pq.read_table(pa.BufferReader(self.folder.get(tensor_key(item_id))))
         except ObjectNotFoundError:
             return None
 
@@ -197,5 +230,6 @@ class StageOutputs:
         return artifacts.local_copy(self.folder, key, cache_root)
 
 
-def _tensor_key(item_id: str) -> str:
+def tensor_key(item_id: str) -> str:
+    """Where an item's tensors lie below the stage's folder until the stage is complete."""
     return f"{ITEMS_PREFIX}{item_id}.parquet"

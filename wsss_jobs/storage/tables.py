@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wsss_jobs.errors import StorageError
-from wsss_jobs.storage.object_store import ObjectStore
+from wsss_jobs.storage.object_store import ObjectStore, TornObjectError
 
 _KIND_KEY = b"wsss.table"
 _ZSTD_LEVEL = 3
@@ -78,7 +78,8 @@ def read_table(store: ObjectStore, key: str, kind: TableKind) -> pa.Table:
 
     Raises:
         ObjectNotFoundError: There is none.
-        StorageError: The file is broken, or of another kind or version.
+        TornObjectError: It is no readable Parquet file, or of another kind.
+        StorageError: It is of a newer version.
     """
     return decode_table(store.get(key), kind, store.uri_of(key))
 
@@ -88,7 +89,8 @@ def decode_table(data: bytes, kind: TableKind, uri: str) -> pa.Table:
     try:
         table = pq.read_table(pa.BufferReader(data))
     except (pa.ArrowInvalid, OSError) as error:
-        raise StorageError(f"{uri}: not a readable Parquet file ({error}); delete it and run again") from error
+        hint = "`wsss verify --repair` removes it"
+        raise TornObjectError(f"{uri}: not a readable Parquet file ({error}); {hint}") from error
     check_tag(table.schema, kind, uri)
     return table
 
@@ -97,7 +99,8 @@ def check_tag(schema: pa.Schema, kind: TableKind, uri: str) -> None:
     """Nothing, if a file with this schema is of this kind and version.
 
     Raises:
-        StorageError: It is not.
+        TornObjectError: It is of another kind.
+        StorageError: It is of a newer version.
     """
     found = (schema.metadata or {}).get(_KIND_KEY, b"nothing of ours")
     if found == kind.tag:
@@ -105,7 +108,7 @@ def check_tag(schema: pa.Schema, kind: TableKind, uri: str) -> None:
     name, _, version = found.decode("utf-8", "replace").partition("/")
     if name == kind.name and version.isdigit() and int(version) > kind.version:
         raise StorageError(f"{uri}: written by a newer version ({version} > {kind.version}); upgrade this installation")
-    raise StorageError(
+    raise TornObjectError(
         f"{uri}: holds {found.decode('utf-8', 'replace')}, expected {kind.tag.decode()}; wrong folder or old run?"
     )
 

@@ -6,16 +6,16 @@ part holds stays where it is, also when items that failed are redone later and f
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wsss_jobs.errors import StageError, StorageError
-from wsss_jobs.storage.object_store import ObjectInfo, ObjectStore
+from wsss_jobs.errors import StageError
+from wsss_jobs.storage.object_store import ObjectInfo, ObjectStore, TornObjectError
+from wsss_jobs.storage.parts import group_by_size, open_part, part_key, unreadable
 from wsss_jobs.storage.tables import check_tag
 from wsss_jobs.storage.tensor_rows import TENSOR_ROWS, tensor_writer
 
@@ -32,11 +32,6 @@ class PartRow:
     row_group: int
 
 
-def part_key(number: int) -> str:
-    """The key of a part below its stage's folder."""
-    return f"{PART_PREFIX}{number:05d}.parquet"
-
-
 def find_part_rows(folder: ObjectStore) -> dict[str, PartRow]:
     """Every item of every part below a stage's folder, by item id; reads the footers only, and each once a process."""
     rows: dict[str, PartRow] = {}
@@ -49,8 +44,11 @@ def find_part_rows(folder: ObjectStore) -> dict[str, PartRow]:
 
 def read_part_row(folder: ObjectStore, row: PartRow) -> pa.Table:
     """The table of one row of one item."""
-    with _open_part(folder, row.part, _footer(folder, row.part)) as file:
-        return file.read_row_group(row.row_group)
+    with open_part(folder, row.part, _footer(folder, row.part)) as file:
+        try:
+            return file.read_row_group(row.row_group)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise unreadable(folder, row.part, error) from error
 
 
 def write_parts(folder: ObjectStore, objects: Sequence[ObjectInfo], first_number: int) -> None:
@@ -62,21 +60,8 @@ def write_parts(folder: ObjectStore, objects: Sequence[ObjectInfo], first_number
     Raises:
         StageError: The items do not all have the same tensors.
     """
-    for number, group in enumerate(_groups(objects), start=first_number):
-        folder.put(part_key(number), _pack(folder, group))
-
-
-def _groups(objects: Sequence[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
-    group: list[ObjectInfo] = []
-    size_bytes = 0
-    for info in objects:
-        if group and size_bytes + info.size_bytes > PART_BYTES:
-            yield group
-            group, size_bytes = [], 0
-        group.append(info)
-        size_bytes += info.size_bytes
-    if group:
-        yield group
+    for number, group in enumerate(group_by_size(objects, PART_BYTES), start=first_number):
+        folder.put(part_key(PART_PREFIX, number), _pack(folder, group))
 
 
 def _pack(folder: ObjectStore, objects: Sequence[ObjectInfo]) -> bytes:
@@ -97,9 +82,8 @@ def _read_row(folder: ObjectStore, key: str) -> pa.Table:
     try:
         table = pq.read_table(pa.BufferReader(folder.get(key)))
     except (pa.ArrowInvalid, OSError) as error:
-        raise StorageError(
-            f"{folder.uri_of(key)}: not a readable Parquet file ({error}); delete it, run again"
-        ) from error
+        hint = "`wsss verify --repair` removes it"
+        raise TornObjectError(f"{folder.uri_of(key)}: not a readable Parquet file ({error}); {hint}") from error
     check_tag(table.schema, TENSOR_ROWS, folder.uri_of(key))
     return table
 
@@ -116,22 +100,9 @@ def _other_tensors(first: ObjectInfo, first_table: pa.Table, other: ObjectInfo, 
 
 @functools.lru_cache(maxsize=256)
 def _footer(folder: ObjectStore, part: ObjectInfo) -> pq.FileMetaData:
-    with _open_part(folder, part, None) as file:
+    with open_part(folder, part) as file:
         check_tag(file.schema_arrow, TENSOR_ROWS, folder.uri_of(part.key))
         return file.metadata
-
-
-def _open_part(folder: ObjectStore, part: ObjectInfo, footer: pq.FileMetaData | None) -> pq.ParquetFile:
-    filesystem, root = _filesystem(folder)
-    try:
-        return pq.ParquetFile(f"{root}/{part.key}", filesystem=filesystem, metadata=footer, pre_buffer=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StorageError(f"{folder.uri_of(part.key)}: cannot be read ({error}); check the store") from error
-
-
-@functools.lru_cache(maxsize=16)
-def _filesystem(folder: ObjectStore) -> tuple[Any, str]:
-    return folder.arrow_filesystem()
 
 
 def _item_id_of(footer: pq.FileMetaData, group: int) -> str:

@@ -57,8 +57,12 @@ def tensor_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
 
 def tensors_of_row(row: pa.Table) -> dict[str, NDArray[Any]]:
     """The tensors of a table of one row, in the order in which they were given. The arrays are read-only."""
-    names = [name for name in row.column_names if name + _SHAPE_SUFFIX in row.column_names]
-    return {name: _tensor(row, name) for name in names}
+    return {name: _tensor(row, name) for name in tensor_names(row)}
+
+
+def tensor_names(row: pa.Table) -> list[str]:
+    """The names of the tensors of a table, in the order in which they were given."""
+    return [name for name in row.column_names if name + _SHAPE_SUFFIX in row.column_names]
 
 
 def _tensor(row: pa.Table, name: str) -> NDArray[Any]:

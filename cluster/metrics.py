@@ -5,6 +5,7 @@ few and have few values (run, leg, status): an item's id is never one, since eve
 Metrics are the picture; what is stored is the truth.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,7 +38,7 @@ class MetricSpec:
 
 _SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
-METRICS = (
+FAN_OUT_METRICS = (
     MetricSpec("wsss_items", "counter", "Items with a final outcome; status is done or failed", ("leg", "status")),
     MetricSpec("wsss_item_retries", "counter", "Items sent again after a loss", ("leg",)),
     MetricSpec("wsss_leg_items", "counter", "Items that a leg has worked on, repeats included", ("leg",)),
@@ -51,14 +52,19 @@ METRICS = (
     MetricSpec("wsss_items_in_flight", "gauge", "Items sent and not final"),
     MetricSpec("wsss_items_remaining", "gauge", "Items of the running stages that are not final"),
 )
+STORE_METRICS = (
+    MetricSpec("wsss_store_seconds", "histogram", "Seconds of an operation on the store", ("operation",), _SECONDS),
+    MetricSpec("wsss_store_errors", "counter", "Tries that failed, later ones may not", ("operation", "code")),
+)
+METRICS = FAN_OUT_METRICS + STORE_METRICS
 
 _KINDS = {"counter": ray_metrics.Counter, "gauge": ray_metrics.Gauge, "histogram": ray_metrics.Histogram}
 
 
-def create_metrics() -> dict[str, Any]:
+def create_metrics(specs: Iterable[MetricSpec] = METRICS) -> dict[str, Any]:
     """The Ray metric of every row, by name."""
     created = {}
-    for spec in METRICS:
+    for spec in specs:
         options: dict[str, Any] = {"description": spec.description, "tag_keys": ("run", *spec.tags)}
         if spec.kind == "histogram":
             options["boundaries"] = list(spec.boundaries)

@@ -9,6 +9,7 @@ from typing import Any
 from cluster.fan_out import ActorResources, FanOutPolicy, FinalOutcome, Leg, WorkItem
 from cluster.fan_out.run import fan_out
 from cluster.session import Session
+from cluster.store_metrics import StoreMetrics
 from wsss_jobs.config.recipe import JobResources
 from wsss_jobs.datasets.records import Dataset, DatasetItem
 from wsss_jobs.observer import RunObserver
@@ -17,6 +18,7 @@ from wsss_jobs.receipt_buffer import ReceiptBuffer
 from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
 from wsss_jobs.stages.base import Device, ItemStage, StageResources, TrainStage
 from wsss_jobs.storage.object_store import ObjectStore
+from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.training.run import TrainJob, TrainScale, loader_workers, num_workers, run_training
 from wsss_jobs.worker import StageJob
 
@@ -30,6 +32,7 @@ class RunContext:
     Attributes:
         store: The run's folder.
         retry_failed: Forget recorded failures and try these items again.
+        pack_masks: Put the masks of a complete stage into few large files.
     """
 
     plan: Plan
@@ -42,7 +45,13 @@ class RunContext:
     error_budget: float
     observer: RunObserver
     retry_failed: bool = False
+    pack_masks: bool = False
     failed: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run, as metrics name it."""
+        return self.store.uri.rsplit("/", 1)[-1]
 
     @property
     def by_name(self) -> Mapping[str, PlannedStage]:
@@ -56,6 +65,7 @@ def run_plan(run: RunContext) -> int:
     Raises:
         ClusterError, StageError, StorageError: What stopped it. Everything done so far stays done.
     """
+    observe_stores(StoreMetrics(run.run_id))
     run.observer.run_started(run.plan, len(run.dataset.items))
     for segment in run.plan.segments:
         if segment.sink.is_training:
@@ -84,7 +94,7 @@ def _run_items(run: RunContext, segment: Segment) -> None:
     run.observer.stage_started(sink, len(todo), len(done), len(failed))
     if todo:
         _fan_out(run, segment, folder, todo)
-    manifest = folder.outputs.finalise(items, stage_kind(sink))
+    manifest = folder.outputs.finalise(items, stage_kind(sink), pack_masks=run.pack_masks)
     run.failed[sink.name] = frozenset(manifest.failed_item_ids)
     num_failed = len(manifest.failed_item_ids)
     run.observer.stage_finished(sink, len(items) - num_failed, num_failed, time.monotonic() - started)
@@ -112,7 +122,7 @@ def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Seque
             on_outcome=on_outcome,
             on_progress=lambda snapshot: run.observer.items_progress(segment.sink, snapshot),
             policy=policy,
-            run_id=run.store.uri.rsplit("/", 1)[-1],
+            run_id=run.run_id,
         )
     finally:
         buffer.flush()
@@ -132,6 +142,7 @@ def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
         seed=run.seed,
         device=device,
         num_threads=num_threads,
+        run_id=run.run_id,
     )
     resources = (
         ActorResources(num_cpus=0, num_gpus=stage.resources.num_gpus)

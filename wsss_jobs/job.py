@@ -19,8 +19,8 @@ from wsss_jobs.errors import DataError
 from wsss_jobs.executor import RunContext, run_plan
 from wsss_jobs.observer import RunObserver
 from wsss_jobs.pipeline import Plan, build_plan
+from wsss_jobs.run_store import open_run_store
 from wsss_jobs.storage.object_store import ObjectStore
-from wsss_jobs.storage.uris import open_store
 
 _PACKAGES = ("wsss-jobs", "torch", "torchvision", "torch-geometric", "timm", "ray", "pyarrow", "numpy")
 
@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, on_index: Callable[[int, int], None] | None = None) 
     Raises:
         ConfigError, DataError, StorageError: What is wrong, before anything has started.
     """
-    store = open_store(recipe.store.uri).child(recipe.run)
+    store = open_run_store(recipe.store, recipe.run)
     stages = tuple(replace(entry, config=store_assets(entry.config, store)) for entry in recipe.stages)
     indexed = indexed_dataset(recipe.dataset, store, on_index)
     plan = build_plan(stages, indexed.dataset.fingerprint, recipe.seed)
@@ -88,6 +88,7 @@ def run_job(
             error_budget=recipe.error_budget,
             observer=observer,
             retry_failed=retry_failed,
+            pack_masks=recipe.store.masks == "packed",
         )
         num_failed = run_plan(run)
     return RunResult(len(job.dataset.items) + len(job.rejected), num_failed + len(job.rejected))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from cluster.fan_out import Outcome, WorkItem
+from cluster.store_metrics import StoreMetrics
 from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
@@ -15,6 +16,7 @@ from wsss_jobs.records import Record
 from wsss_jobs.stage_io import StageFolder, StageInputs
 from wsss_jobs.stages.base import Device, Failed, ItemInput, ItemStage, Ok, StageConfig, StageContext, guarded
 from wsss_jobs.storage.object_store import ObjectNotFoundError
+from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.uris import read_uri
 
 CHECKPOINT_KEY = "checkpoint/model.pt"
@@ -27,6 +29,7 @@ class StageJob:
     Attributes:
         sink: Where records are stored, or None when they are streamed on.
         num_threads: Threads that the worker may use.
+        run_id: The run, as metrics name it.
     """
 
     spec: type[ItemStage]
@@ -37,6 +40,7 @@ class StageJob:
     seed: int
     device: Device
     num_threads: int
+    run_id: str
 
     def __call__(self) -> "StageWorker":
         """Returns the worker; loads its weights."""
@@ -48,6 +52,7 @@ class StageWorker:
 
     def __init__(self, job: StageJob) -> None:
         torch.set_num_threads(max(job.num_threads, 1))
+        observe_stores(StoreMetrics(job.run_id))
         if job.device == "cpu":
             keep_freed_memory()
         self._job = job

@@ -1,7 +1,7 @@
 """What a fan-out records in the metrics of `cluster.metrics`, from the driver alone."""
 
 from cluster.fan_out.progress import ProgressSnapshot
-from cluster.metrics import create_metrics
+from cluster.metrics import FAN_OUT_METRICS, create_metrics
 
 
 class FanOutMetrics:
@@ -13,7 +13,7 @@ class FanOutMetrics:
 
     def __init__(self, run: str) -> None:
         self._run = run
-        self._metrics = create_metrics()
+        self._metrics = create_metrics(FAN_OUT_METRICS)
 
     def item_done(self, leg: str) -> None:
         """An item left the last leg."""

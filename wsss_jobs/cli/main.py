@@ -16,6 +16,7 @@ from wsss_jobs.cli.data import data_app
 from wsss_jobs.cli.inspect import doctor, failed, plan, status
 from wsss_jobs.cli.results import evaluate, report
 from wsss_jobs.cli.run import run
+from wsss_jobs.cli.verify import verify
 from wsss_jobs.errors import ConfigError, DataError, WsssError
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_VERBS: tuple[Callable[..., None], ...] = (run, plan, status, failed, evaluate, report, doctor)
+_VERBS: tuple[Callable[..., None], ...] = (run, plan, status, failed, verify, evaluate, report, doctor)
 for _verb in _VERBS:
     app.command()(_verb)
 app.add_typer(data_app, name="data")

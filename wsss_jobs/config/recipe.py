@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from wsss_jobs.config.overrides import apply_overrides
 from wsss_jobs.config.validation import validated
@@ -42,11 +42,28 @@ class StoreSettings(BaseModel):
 
     Attributes:
         uri: A folder, or `s3://bucket/prefix`. Endpoint and credentials by the usual AWS chain and variables.
+        masks: `objects`: a PNG file each. `packed`: when a stage is complete, its PNGs go into Parquet files of about
+            64 MB, for data sets whose hundred thousands of objects nobody wants to list.
+        encryption: On S3: `default` as the bucket is set up, `s3` (SSE-S3) or `kms` (SSE-KMS).
+        kms_key_id: With `kms`: id, ARN or alias of the key; None is AWS's own key for S3.
+        max_attempts: On S3: tries of one request, the first included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str = "runs"
+    masks: Literal["objects", "packed"] = "objects"
+    encryption: Literal["default", "s3", "kms"] = "default"
+    kms_key_id: str | None = None
+    max_attempts: int = Field(default=5, ge=1, le=20)
+
+    @model_validator(mode="after")
+    def _encryption_of_s3(self) -> Self:
+        if self.encryption != "default" and not self.uri.startswith("s3://"):
+            raise ValueError(f"encryption: {self.encryption} is for s3:// stores; {self.uri} is as its disk is")
+        if self.kms_key_id is not None and self.encryption != "kms":
+            raise ValueError("kms_key_id: set encryption: kms as well")
+        return self
 
 
 class _Header(BaseModel):

@@ -9,6 +9,10 @@ class ResourceError(ClusterError):
     """The cluster cannot give what was asked for; the message names the resource and the setting to change."""
 
 
+class JobExistsError(ClusterError):
+    """A job with this submission id is known to the cluster already."""
+
+
 class ErrorBudgetExceededError(ClusterError):
     """Too many items failed for the result to be worth finishing."""
 

@@ -20,6 +20,7 @@ class ClusterResources:
         is_local: True for a private Ray that this process started on this machine.
         may_grow: True when nodes may still come. Whether an autoscaler is at work cannot be told from outside for sure,
             so it is True for every cluster that was not started here.
+        gpus_may_come: Whether the autoscaler has a type of node with GPUs; None when that cannot be told from here.
     """
 
     num_nodes: int
@@ -27,6 +28,7 @@ class ClusterResources:
     num_gpus: float
     is_local: bool
     may_grow: bool
+    gpus_may_come: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def choose_device(requested: DeviceRequest, resources: ClusterResources) -> Devi
     """The device for a job.
 
     On this machine `auto` falls back to the CPU. On a cluster it does not: a head node without GPU must never run, by
-    mistake and for days, what GPU nodes that are still booting would do in an hour.
+    mistake and for days, what GPU nodes that are still booting would do in an hour. Where the autoscaler is known to
+    have GPU nodes, `auto` waits for them.
 
     Args:
         requested: `auto`, `cpu` or `cuda`.
@@ -62,7 +65,10 @@ def choose_device(requested: DeviceRequest, resources: ClusterResources) -> Devi
         return DeviceChoice("cpu", "this machine has no GPU that Ray finds")
     if requested == "cuda":
         return DeviceChoice("cuda", "device cuda was asked for; the cluster has no GPU yet and waits for one to come")
+    if resources.gpus_may_come:
+        return DeviceChoice("cuda", "the cluster has no GPU yet, and its autoscaler has GPU nodes to start")
+    known = "and no autoscaler with GPU nodes" if resources.gpus_may_come is False else "now"
     raise ResourceError(
-        f"device auto found no GPU on a cluster of {resources.num_nodes} nodes: say device cuda to wait for GPU nodes "
-        "(an autoscaler adds them on demand), or device cpu to run without"
+        f"device auto found no GPU {known} on a cluster of {resources.num_nodes} nodes: say device cuda to wait "
+        "for GPU nodes (an autoscaler adds them on demand), or device cpu to run without"
     )

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Self
 
 import ray
 
-from cluster import local_ray, quiet
+from cluster import interruption, local_ray, quiet
+from cluster.capacity import cluster_capacity
 from cluster.errors import ClusterError
 from cluster.nodes import nodes_view
 from cluster.resources import ClusterResources
@@ -42,12 +43,15 @@ class Session:
         """What the cluster has now."""
         nodes = nodes_view()
         capacity = nodes.capacity
+        has_gpu = capacity.get("GPU", 0.0) > 0
         return ClusterResources(
             num_nodes=len(nodes.usable),
             num_cpus=capacity.get("CPU", 0.0),
             num_gpus=capacity.get("GPU", 0.0),
             is_local=self.is_local,
             may_grow=not self.is_local,
+            # Only asked for where it matters: it looks at every process of this machine.
+            gpus_may_come=True if has_gpu else False if self.is_local else cluster_capacity().may_bring("GPU"),
         )
 
     def close(self) -> None:
@@ -157,9 +161,13 @@ def _start(num_cpus: int | None, num_gpus: int | None, store_bytes: int | None, 
 
 
 def _init(**options: Any) -> None:
-    """`ray.init` without a word on the user's terminal: logs of workers stay in Ray's folder and dashboard."""
+    """`ray.init` without a word on the user's terminal: logs of workers stay in Ray's folder and dashboard.
+
+    Ray puts a handler of its own for SIGTERM, which would end this process on the spot; the caller's stays.
+    """
     quiet.redirect_messages()
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    with interruption.handlers_kept():
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
 
 
 def _first_line(error: BaseException) -> str:

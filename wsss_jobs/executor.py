@@ -10,15 +10,20 @@ from cluster.fan_out import ActorResources, FanOutPolicy, FinalOutcome, Leg, Wor
 from cluster.fan_out.run import fan_out
 from cluster.session import Session
 from cluster.store_metrics import StoreMetrics
+from cluster.waiting import wait_for_place
 from wsss_jobs.config.recipe import JobResources
 from wsss_jobs.datasets.records import Dataset, DatasetItem
+from wsss_jobs.errors import StageError
+from wsss_jobs.job_progress import new_driver_id
 from wsss_jobs.observer import RunObserver
 from wsss_jobs.pipeline import Plan, PlannedStage, Segment
 from wsss_jobs.receipt_buffer import ReceiptBuffer
+from wsss_jobs.stage_claim import StageClaim
 from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
 from wsss_jobs.stages.base import Device, ItemStage, StageResources, TrainStage
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.observation import observe_stores
+from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.training.run import TrainJob, TrainScale, loader_workers, num_workers, run_training
 from wsss_jobs.worker import StageJob
 
@@ -33,6 +38,7 @@ class RunContext:
         store: The run's folder.
         retry_failed: Forget recorded failures and try these items again.
         pack_masks: Put the masks of a complete stage into few large files.
+        driver_id: Tells this driver from others at the same run.
     """
 
     plan: Plan
@@ -46,6 +52,7 @@ class RunContext:
     observer: RunObserver
     retry_failed: bool = False
     pack_masks: bool = False
+    driver_id: str = field(default_factory=new_driver_id)
     failed: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
@@ -180,6 +187,16 @@ def _run_training(run: RunContext, stage: PlannedStage) -> None:
         return
     started = time.monotonic()
     run.observer.stage_started(stage, len(items), 0, 0)
+    claim = StageClaim(run.store, f"{stage.name}-{stage.fingerprint}", run.driver_id)
+    is_done = lambda: outputs.manifest() is not None  # noqa: E731 - a name for the condition
+    with claim.held(is_done, lambda why: run.observer.stage_waits(stage, why)) as is_ours:
+        if is_ours:
+            _train(run, stage, outputs, items)
+    run.observer.stage_finished(stage, len(items), 0, time.monotonic() - started)
+
+
+def _train(run: RunContext, stage: PlannedStage, outputs: StageOutputs, items: Sequence[DatasetItem]) -> None:
+    assert issubclass(stage.spec, TrainStage)
     job = TrainJob(
         spec=stage.spec,
         config=stage.config,
@@ -190,9 +207,30 @@ def _run_training(run: RunContext, stage: PlannedStage) -> None:
         seed=run.seed,
         items=tuple(items),
     )
-    run_training(job, _train_scale(run, stage), lambda progress: run.observer.training_progress(stage, progress))
+    _wait_for_worker(run, stage)
+    scale = _train_scale(run, stage)
+    on_gpu = scale.device == "cuda"
+    run.observer.training_started(stage, scale.num_workers, 0 if on_gpu else scale.num_cpus, 1 if on_gpu else 0)
+    try:
+        run_training(job, scale, lambda progress: run.observer.training_progress(stage, progress))
+    except StageError:
+        if outputs.manifest() is None:
+            raise
+        # Another driver of this run, thought dead, has completed the stage and swept away what this one worked on.
     outputs.finalise((), "artifacts")
-    run.observer.stage_finished(stage, len(items), 0, time.monotonic() - started)
+
+
+def _wait_for_worker(run: RunContext, stage: PlannedStage) -> None:
+    """Waits for room for one worker of a training: Ray Train itself would wait in silence, and without a limit."""
+    if run.session.is_local:
+        return
+    num_cpus = max(int(stage.resources.num_cpus), 1)
+    wait_for_place(
+        {"GPU": 1} if run.device == "cuda" else {"CPU": num_cpus},
+        what=stage.name,
+        timeout_s=run.resources.first_worker_timeout_s,
+        on_wait=lambda why: run.observer.stage_waits(stage, why),
+    )
 
 
 def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:

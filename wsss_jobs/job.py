@@ -1,28 +1,30 @@
 """A job from its recipe to its results: the steps behind `wsss run`, `plan`, `status` and the others."""
 
-import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 import yaml
 
 from cluster.resources import choose_device
-from cluster.session import connect
+from cluster.session import Session, connect
+from cluster.submit import own_submission_id
 from wsss_jobs.config.assets import store_assets
 from wsss_jobs.config.recipe import Recipe
 from wsss_jobs.dataset_cache import indexed_dataset
 from wsss_jobs.datasets.records import Dataset
 from wsss_jobs.errors import DataError
 from wsss_jobs.executor import RunContext, run_plan
-from wsss_jobs.observer import RunObserver
+from wsss_jobs.job_identity import identity_of, recipe_sha256
+from wsss_jobs.job_progress import new_driver_id
+from wsss_jobs.observer import ObserverGroup, RunObserver
 from wsss_jobs.pipeline import Plan, build_plan
+from wsss_jobs.progress_publisher import ProgressPublisher
 from wsss_jobs.run_store import open_run_store
 from wsss_jobs.storage.object_store import ObjectStore
-
-_PACKAGES = ("wsss-jobs", "torch", "torchvision", "torch-geometric", "timm", "ray", "pyarrow", "numpy")
+from wsss_jobs.versions import installed_versions
 
 
 @dataclass(frozen=True)
@@ -77,35 +79,48 @@ def run_job(
         observer.message(f"device {choice.device}: {choice.why}")
         if session.dashboard_url:
             observer.message(f"dashboard {session.dashboard_url}")
-        run = RunContext(
-            plan=job.plan,
-            dataset=job.dataset,
-            store=job.store,
-            session=session,
+        driver_id = new_driver_id()
+        with ProgressPublisher(
+            job.store,
+            identity_of(recipe, job.store.uri),
+            driver_id,
             device=choice.device,
-            seed=recipe.seed,
-            resources=recipe.resources,
-            error_budget=recipe.error_budget,
-            observer=observer,
-            retry_failed=retry_failed,
-            pack_masks=recipe.store.masks == "packed",
-        )
-        num_failed = run_plan(run)
+            submission_id=own_submission_id(os.environ),
+            num_present=lambda: _present(session),
+        ) as publisher:
+            run = RunContext(
+                plan=job.plan,
+                dataset=job.dataset,
+                store=job.store,
+                session=session,
+                device=choice.device,
+                seed=recipe.seed,
+                resources=recipe.resources,
+                error_budget=recipe.error_budget,
+                observer=ObserverGroup([observer, publisher]),
+                retry_failed=retry_failed,
+                pack_masks=recipe.store.masks == "packed",
+                driver_id=driver_id,
+            )
+            num_failed = run_plan(run)
     return RunResult(len(job.dataset.items) + len(job.rejected), num_failed + len(job.rejected))
+
+
+def _present(session: Session) -> tuple[float, float]:
+    resources = session.resources()
+    return resources.num_cpus, resources.num_gpus
 
 
 def write_job_file(job: PreparedJob) -> None:
     """Writes the resolved recipe, its digest and the versions that run it to `jobs/<recipe>.yaml`."""
     content: dict[str, Any] = {
         "recipe": json.loads(json.dumps(job.recipe.content, default=str)),
-        "recipe_sha256": hashlib.sha256(
-            json.dumps(job.recipe.content, sort_keys=True, default=str).encode()
-        ).hexdigest(),
+        "recipe_sha256": recipe_sha256(job.recipe),
         "dataset_fingerprint": job.dataset.fingerprint,
         "stages": [
             {"name": stage.name, "fingerprint": stage.fingerprint, "config": stage.config.model_dump(mode="json")}
             for stage in job.plan.stages
         ],
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": installed_versions(),
     }
     job.store.put(f"jobs/{job.recipe.name}.yaml", yaml.safe_dump(content, sort_keys=False).encode())

@@ -74,6 +74,13 @@ class TerminalObserver:
         detail = snapshot.waiting_for or f"{snapshot.items_per_s:.1f}/s  {workers}{failed}"
         self._progress.update(self._task, completed=self._base + snapshot.num_done + snapshot.num_failed, detail=detail)
 
+    def stage_waits(self, stage: PlannedStage, why: str) -> None:
+        """Prints why."""
+        self.message(f"{stage.name}: {why}")
+
+    def training_started(self, stage: PlannedStage, num_workers: int, num_cpus: float, num_gpus: float) -> None:
+        """Needs no line."""
+
     def training_progress(self, stage: PlannedStage, progress: TrainProgress) -> None:
         """Moves the bar by steps; shows the loss."""
         del stage
@@ -145,6 +152,14 @@ class LogObserver:
             snapshot.items_per_s,
             snapshot.waiting_for,
         )
+
+    def stage_waits(self, stage: PlannedStage, why: str) -> None:
+        """Logs why."""
+        _log.info("stage waits stage=%s why=%s", stage.name, why)
+
+    def training_started(self, stage: PlannedStage, num_workers: int, num_cpus: float, num_gpus: float) -> None:
+        """Logs the size."""
+        _log.info("training stage=%s workers=%d cpus=%g gpus=%g", stage.name, num_workers, num_cpus, num_gpus)
 
     def training_progress(self, stage: PlannedStage, progress: TrainProgress) -> None:
         """Logs the loss some twenty times a training; not every step is seen here."""

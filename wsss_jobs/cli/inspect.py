@@ -1,4 +1,4 @@
-"""Verbs that look and change nothing: `plan`, `status`, `failed`, `doctor`."""
+"""Verbs that look and change nothing: `plan`, `failed`, `doctor`."""
 
 import typer
 from rich.progress import Progress
@@ -28,26 +28,10 @@ def plan(recipe: RecipeArgument, overrides: SetOption = []) -> None:  # noqa: B0
         if stage.resources.num_gpus:
             takes += f" or {stage.resources.num_gpus:g} GPU"
         reads = ", ".join(stage.inputs.values())
-        table.add_row(stage.name, reads, stage.spec.WRITES.__name__, stage.fingerprint, takes, _state(status_))
+        table.add_row(stage.name, reads, stage.spec.WRITES.__name__, stage.fingerprint, takes, state_in_words(status_))
     console.print(table)
     if job.rejected:
         console.print(f"{len(job.rejected)} images are left out; `wsss doctor` says why.")
-
-
-def status(recipe: RecipeArgument, overrides: SetOption = []) -> None:  # noqa: B006 - typer copies it
-    """Show how far the run is, from what is in the store."""
-    job = prepared(recipe, overrides)
-    table = Table(title=f"{job.recipe.name}: {job.store.uri}", title_justify="left")
-    table.add_column("stage")
-    for name in ("done", "failed", "left"):
-        table.add_column(name, justify="right")
-    table.add_column("state")
-    for status_ in stage_statuses(job):
-        counts = ["", "", ""]
-        if status_.num_items is not None:
-            counts = [str(status_.num_done), str(status_.num_failed), str(status_.num_left)]
-        table.add_row(status_.stage.name, *counts, _state(status_))
-    console.print(table)
 
 
 def failed(recipe: RecipeArgument, overrides: SetOption = []) -> None:  # noqa: B006 - typer copies it
@@ -80,7 +64,8 @@ def doctor(recipe: RecipeArgument, overrides: SetOption = []) -> None:  # noqa: 
         raise typer.Exit(_BAD_INPUT)
 
 
-def _state(status_: StageStatus) -> str:
+def state_in_words(status_: StageStatus) -> str:
+    """Returns how far a stage is."""
     if status_.is_streamed:
         return "[dim]streamed[/dim]"
     if status_.is_complete:

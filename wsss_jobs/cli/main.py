@@ -1,6 +1,7 @@
 """`wsss`: its verbs, and what becomes of errors.
 
-Exit codes: 0 done; 1 failed; 2 bad input; 3 done, but some items could not be; 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 bad input; 3 done, but some items could not be; 130 interrupted
+(Ctrl-C or SIGTERM).
 """
 
 import logging
@@ -11,11 +12,14 @@ import typer
 from rich.console import Console
 
 from cluster.errors import ClusterError
+from cluster.interruption import sigterm_as_ctrl_c
 from models.errors import InvalidInputError
 from wsss_jobs.cli.data import data_app
-from wsss_jobs.cli.inspect import doctor, failed, plan, status
+from wsss_jobs.cli.inspect import doctor, failed, plan
 from wsss_jobs.cli.results import evaluate, report
 from wsss_jobs.cli.run import run
+from wsss_jobs.cli.status import status
+from wsss_jobs.cli.submit import preflight, stop, submit
 from wsss_jobs.cli.verify import verify
 from wsss_jobs.errors import ConfigError, DataError, WsssError
 
@@ -27,7 +31,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_VERBS: tuple[Callable[..., None], ...] = (run, plan, status, failed, verify, evaluate, report, doctor)
+_VERBS: tuple[Callable[..., None], ...] = (
+    run,
+    plan,
+    preflight,
+    submit,
+    status,
+    stop,
+    failed,
+    verify,
+    evaluate,
+    report,
+    doctor,
+)
 for _verb in _VERBS:
     app.command()(_verb)
 app.add_typer(data_app, name="data")
@@ -38,6 +54,7 @@ _errors = Console(stderr=True)
 def main() -> None:
     """Runs the command line; errors that a user can act on are printed without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    sigterm_as_ctrl_c()
     try:
         app()
     except KeyboardInterrupt:

@@ -20,6 +20,12 @@ AddressOption = Annotated[
     str | None,
     typer.Option(help="host:port of a Ray cluster, 'auto', or 'local'. Default: RAY_ADDRESS, else a local Ray."),
 ]
+JobServerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Job server of a Ray cluster, http://head:8265. Default: RAY_API_SERVER_ADDRESS.", show_default=False
+    ),
+]
 
 console = Console()
 

@@ -121,13 +121,14 @@ def _train_worker(config: dict[str, Any]) -> None:
     options = LoopOptions(job.seed, scale.num_cpus, scale.num_loader_workers)
     loop = TrainLoop(task, options, BoardListener(config["board"]))
     model = loop.run()
-    if loop.context.get_world_rank() == 0:
+    # Another driver of the same run may have been first. Its artifact stays: others may have read it.
+    if loop.context.get_world_rank() == 0 and not job.outputs.folder.exists(CHECKPOINT_KEY):
         task.finish(model, loop.device)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.pt"
             task.save(model.cpu(), path)
+            write_table(job.outputs.folder, METRICS_KEY, _METRICS, pa.Table.from_pylist(loop.history))
             job.outputs.put_file(path, CHECKPOINT_KEY)
-        write_table(job.outputs.folder, METRICS_KEY, _METRICS, pa.Table.from_pylist(loop.history))
 
 
 class _StoreReader:

@@ -93,11 +93,10 @@ class ClassifierTask:
         return {"image": torch.from_numpy(crop_HW3).permute(2, 0, 1).contiguous(), "target": target}
 
     def _normalised(self, image_HW3: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        if self._config.colour_jitter == 0.0:
-            return self._normalisation(image_HW3)
-        pixels_3HW = torch.from_numpy(np.array(image_HW3)).permute(2, 0, 1)
-        jittered = colour_jitter(pixels_3HW, self._config.colour_jitter, self._config.colour_jitter / 3.0, rng)
-        return self._normalisation(jittered.permute(1, 2, 0).numpy())
+        strength = self._config.colour_jitter
+        if strength:
+            image_HW3 = colour_jitter(image_HW3, strength, strength / 3.0, rng)
+        return self._normalisation(image_HW3)
 
     def build_model(self) -> CamClassifier:
         """Returns the classifier with its pretrained encoder."""

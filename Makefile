@@ -24,6 +24,7 @@ demo: install
 	$(BIN)/wsss run demo
 
 test: install $(SWIFT_VENV)/.installed
+	-sh requirements/install_prometheus.sh .prometheus
 	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest
 
 check: install
@@ -33,7 +34,7 @@ check: install
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(SWIFT_VENV) demo build *.egg-info
+	rm -rf $(VENV) $(SWIFT_VENV) .prometheus demo build *.egg-info
 	find models -name '*.so' -delete
 
 $(VENV)/.installed: pyproject.toml setup.py $(CONSTRAINTS) $(NATIVE_SOURCES) requirements/install_pydensecrf.sh | $(VENV)/.python

@@ -82,3 +82,32 @@ def test_a_version_bump_invalidates_the_stage(monkeypatch):
 def test_impossible_recipes_are_refused_before_anything_runs(stages, words):
     with pytest.raises(ConfigError, match=words):
         plan(stages)
+
+
+PSA_CHAIN = [
+    *CHAIN[:2],
+    {"stage": "make_affinity_scores"},
+    {"stage": "train_affinitynet"},
+    {"stage": "random_walk_psa"},
+    {"stage": "refine_masks", "name": "walk_masks", "unary": "label"},
+    {"stage": "label_partially", "stride": 8},
+    {"stage": "propagate_gcn"},
+    {"stage": "refine_masks"},
+]
+
+
+def test_the_gcn_takes_either_affinity_network_and_each_walk_its_own():
+    found = plan(PSA_CHAIN)
+    assert found.stage("propagate_gcn").inputs["affinity"] == "train_affinitynet"
+    assert found.stage("random_walk_psa").inputs["affinity"] == "train_affinitynet"
+    assert found.stage("train_affinitynet").is_training
+    both = plan([*PSA_CHAIN[:4], *CHAIN[2:6], {**PSA_CHAIN[4]}, {**PSA_CHAIN[5], "name": "psa_masks"}])
+    assert both.stage("random_walk").inputs["affinity"] == "train_affinity"
+    assert both.stage("random_walk_psa").inputs["affinity"] == "train_affinitynet"
+
+
+def test_a_walk_without_its_affinity_network_is_refused():
+    wrong = [stage for stage in PSA_CHAIN if stage["stage"] != "random_walk_psa"]
+    wrong.insert(4, {"stage": "random_walk"})
+    with pytest.raises(ConfigError, match="no earlier stage writes IRNetCheckpoint"):
+        plan(wrong)

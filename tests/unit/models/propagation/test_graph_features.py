@@ -9,6 +9,8 @@ from models.affinity.irnet import IRNet
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.backbones import EncoderConfig, build_encoder
 from models.propagation.affinity_graph import one_hop_adjacency
+from models.propagation.gcn.config import GCNConfig
+from models.propagation.gcn.problem import prepare
 from models.propagation.graph_features import graph_features, graph_stride
 from models.propagation.grid_graph import AffinityGraphConfig, GridGraph
 from models.propagation.pair_affinity import affinity_from_features
@@ -95,3 +97,8 @@ def test_irnet_gives_a_boundary_map_at_stride_4(image):
     assert found.affinity_Phw is None
     assert found.boundary_hw.shape == (15, 21)
     assert graph_stride(irnet) == 4
+
+
+def test_the_gcn_of_f9_has_the_published_number_of_parameters(graph_factory):
+    initial = prepare(graph_factory(num_features=448, num_classes=21), GCNConfig()).initial
+    assert sum(tensor.numel() for tensor in initial.tensors()) == 7541

@@ -86,13 +86,14 @@ def node_types_of_monitor(commands: Sequence[Sequence[str]], gcs_address: str) -
 
     Args:
         commands: Command lines of this machine's processes.
-        gcs_address: Of the cluster, `host:port`: there may be several on a machine.
+        gcs_address: Of the cluster, `host:port`. There may be several on a machine; a host has several names, so the
+            port decides.
     """
     for command in commands:
         if not any(part.endswith("monitor.py") for part in command[:6]):
             continue
         options = dict(_options(command))
-        if options.get("--gcs-address") != gcs_address:
+        if _port(options.get("--gcs-address", "")) != _port(gcs_address):
             continue
         path = options.get("--autoscaling-config")
         if not path:
@@ -130,6 +131,10 @@ def _options(command: Sequence[str]) -> Iterator[tuple[str, str]]:
         name, separator, value = part.partition("=")
         if separator and name.startswith("--"):
             yield name, value
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
 
 
 def _holds(node: Mapping[str, float], request: Mapping[str, float]) -> bool:

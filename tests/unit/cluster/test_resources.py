@@ -34,3 +34,11 @@ def test_auto_never_runs_gpu_work_on_the_cpus_of_a_cluster():
 def test_cuda_on_a_machine_without_gpu_is_refused():
     with pytest.raises(ResourceError, match="no GPU on this machine"):
         choose_device("cuda", has(0, is_local=True))
+
+
+def test_auto_waits_where_the_autoscaler_has_gpu_nodes():
+    choice = choose_device("auto", ClusterResources(1, 0.0, 0.0, is_local=False, may_grow=True, gpus_may_come=True))
+    assert choice.device == "cuda"
+    assert "autoscaler has GPU nodes" in choice.why
+    with pytest.raises(ResourceError, match="no autoscaler with GPU nodes"):
+        choose_device("auto", ClusterResources(1, 0.0, 0.0, is_local=False, may_grow=True, gpus_may_come=False))

@@ -95,7 +95,7 @@ def _client(options: S3Options, _process_id: int) -> "S3Client":
 
 def _client_config(options: S3Options) -> Config:
     # Not boto3's adaptive mode: after one "slow down" it holds back all threads of a process, which made the contract
-    # tests' mix of faults four times as long. A random pause a request is what S3 asks for.
+    # tests' mix of faults three times as long. A random pause a request is what S3 asks for.
     config = Config(
         retries={"mode": "standard", "total_max_attempts": options.max_attempts},
         connect_timeout=options.connect_timeout_s,

@@ -13,6 +13,7 @@ import ray
 
 from cluster.fan_out import ActorResources, FanOutPolicy, Leg, Outcome, WorkItem, fan_out
 from cluster.session import connect
+from cluster.store_metrics import StoreMetrics
 
 
 class Step:
@@ -28,6 +29,13 @@ class Step:
 def main() -> None:
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    store = StoreMetrics("watched")
+
+    def on_outcome(outcome):
+        store.operation_finished("put", 0.01)
+        if not outcome.ok:
+            store.try_failed("put", "SlowDown")
+
     legs = [Leg(name, Step, ActorResources(0.5), max_actors=2) for name in ("first", "second")]
     with connect(num_cpus=2, object_store_mib=80) as session:
         node = ray.nodes()[0]
@@ -36,7 +44,7 @@ def main() -> None:
         fan_out(
             [WorkItem(str(number), number) for number in range(100_000)],
             legs,
-            on_outcome=lambda outcome: None,
+            on_outcome=on_outcome,
             policy=FanOutPolicy(error_budget_fraction=1.0, max_deaths_per_item=2),
             should_stop=stop.is_set,
             run_id="watched",

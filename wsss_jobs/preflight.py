@@ -13,9 +13,10 @@ from wsss_jobs.config.recipe import Recipe, load_recipe, shipped_recipes
 from wsss_jobs.datasets.sources import load_class_names, load_sources
 from wsss_jobs.errors import WsssError
 from wsss_jobs.pipeline import build_plan
+from wsss_jobs.run_store import open_run_store
 from wsss_jobs.stages.base import Device
 from wsss_jobs.storage.object_store import ObjectStore
-from wsss_jobs.storage.uris import is_remote, local_path, open_store
+from wsss_jobs.storage.uris import is_remote, local_path
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ def stage_needs(recipe: Recipe, device: Device) -> list[Need]:
 
 def check_on_cluster(recipe: Recipe, resources: ClusterResources, capacity: ClusterCapacity) -> list[Finding]:
     """Returns all that can be found where the driver runs."""
-    store, findings = _found("store", lambda: open_store(recipe.store.uri).child(recipe.run))
+    store, findings = _found("store", lambda: open_run_store(recipe.store, recipe.run))
     findings += check_store(store) if store is not None else []
     return findings + check_dataset(recipe) + check_resources(recipe, resources, capacity)
 

@@ -43,21 +43,28 @@ def watched():
     try:
         yield json.loads(driver.stdout.readline())
     finally:
-        driver.communicate(timeout=60)
+        try:
+            driver.communicate(timeout=60)
+        finally:
+            driver.kill()
     assert driver.returncode == 0
 
 
 def scrape(url: str, wanted: set[str]):
     """Families of metrics, once every wanted series is there."""
-    while True:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            # Prometheus 3 refuses a target whose content type it does not know.
-            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-            families = list(text_string_to_metric_families(answer.read().decode()))
+    missing = wanted
+    while missing:  # bounded by the test's timeout, which shows what is missing
+        time.sleep(0.5)
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                content_type, text = answer.headers["Content-Type"], answer.read().decode()
+        except OSError:
+            continue  # not up yet, or too busy to answer
+        families = list(text_string_to_metric_families(text))
         missing = wanted - {sample.name for family in families for sample in family.samples}
-        if not missing:
-            return {family.name: family for family in families}
-        time.sleep(0.5)  # bounded by the test's timeout, which shows what is missing
+    # Prometheus 3 refuses a target whose content type it does not know.
+    assert content_type.startswith("text/plain; version=0.0.4")
+    return {family.name: family for family in families}
 
 
 def test_every_metric_of_the_table_is_there_under_the_name_that_the_dashboard_uses(watched):

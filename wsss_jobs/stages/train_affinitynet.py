@@ -115,8 +115,7 @@ class AffinityNetTask:
         strength = self._config.colour_jitter
         if strength == 0.0:
             return image_HW3
-        pixels_3HW = torch.from_numpy(np.array(image_HW3)).permute(2, 0, 1)
-        return colour_jitter(pixels_3HW, strength, strength / 3.0, rng).permute(1, 2, 0).numpy()
+        return colour_jitter(image_HW3, strength, strength / 3.0, rng)
 
     def build_model(self) -> AffinityNet:
         """Returns AffinityNet on the classifier's encoder."""

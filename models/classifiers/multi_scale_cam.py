@@ -60,8 +60,8 @@ def multi_scale_cam(
     size_hw = image_HW3.shape[:2]
     config = model.config.encoder
     channels = torch.tensor([class_id - 1 for class_id in class_ids], device=model.head.weight.device)
-    cams = []
-    high_res = []
+    cams: list[torch.Tensor] = []
+    high_res: list[torch.Tensor] = []
     for scale in scales:
         scaled_HW3 = resize(image_HW3, scaled_size(size_hw, scale))
         maps_1Kyx = _flip_sum(model, scaled_HW3)[:, channels]

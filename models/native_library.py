@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
 import importlib.util
 import logging
 import threading
@@ -17,6 +18,9 @@ from pathlib import Path
 import torch
 
 LOGGER = logging.getLogger(__name__)
+
+DISTRIBUTION = "wsss-jobs"
+"""Name under which the project is installed."""
 
 # torch asks the CPU (and the operating system) for us; a newer set includes the older ones.
 _ISAS_BY_CAPABILITY = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
@@ -70,8 +74,21 @@ def _load_best(package: str, stem: str) -> ctypes.CDLL | None:
 
 
 def _library_path(package: str, name: str) -> Path | None:
-    """Return the file of one build in the package's own folder."""
+    """Return the file of one build: in the package's own folder, else in that of the installed distribution.
+
+    The two differ where a checkout lies before the installation on the path, as in a Ray job that uploads one: sources
+    travel, libraries do not.
+    """
     spec = importlib.util.find_spec(package)
-    folders = [] if spec is None else list(spec.submodule_search_locations or [])
-    candidates = [Path(folder) / f"{name}{suffix}" for folder in folders for suffix in EXTENSION_SUFFIXES]
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
+    folders += _installed_folders(package)
+    candidates = [folder / f"{name}{suffix}" for folder in folders for suffix in EXTENSION_SUFFIXES]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _installed_folders(package: str) -> list[Path]:
+    try:
+        distribution = importlib.metadata.distribution(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [Path(str(distribution.locate_file(package.replace(".", "/"))))]

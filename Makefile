@@ -2,6 +2,7 @@
 #
 #   make demo      install, generate a data set, run the main job on it, print the scores, write a report
 #   make test      install, run the tests
+#   make test-long the tests that take minutes each
 #   make check     install, run linters, type checker and layer contracts
 #   make install   the set-up that all of them share
 #   make clean     remove what `make` made
@@ -15,7 +16,7 @@ NATIVE_SOURCES := $(wildcard models/*/native/*.cpp models/*/native/*.hpp models/
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test check clean
+.PHONY: install demo test test-long check clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +27,9 @@ demo: install
 test: install $(SWIFT_VENV)/.installed
 	-sh requirements/install_prometheus.sh .prometheus
 	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest
+
+test-long: install
+	$(BIN)/python -m pytest -m long
 
 check: install
 	$(BIN)/ruff check .

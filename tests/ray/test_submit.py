@@ -153,6 +153,7 @@ def test_status_stop_and_resume(wsss, finished, run_without_masks):
     assert digests(run, *PATTERNS) == digests(finished[1], *PATTERNS)
 
 
+@pytest.mark.long
 def test_two_drivers_of_one_run_at_once_make_what_one_makes(finished, head, working_dir, tmp_path):
     """Both by plain `ray job submit`, from nothing: training, tensors and masks."""
     names = ["first", "second"]

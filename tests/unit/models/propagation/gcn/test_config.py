@@ -42,7 +42,7 @@ def test_loss_form_and_its_single_choices():
         {"color_scale": 0.0},
         {"compute_dtype": "float64", "backend": "auto"},
         {"affinity_dtype": "bfloat16", "graph": AffinityGraphConfig(graph="walk")},
-        {"backend": "triton"},
+        {"backend": "tensorflow"},
     ],
 )
 def test_rejects(changes):

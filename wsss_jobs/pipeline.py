@@ -65,6 +65,11 @@ class Plan:
         """Returns a stage by name."""
         return next(stage for stage in self.stages if stage.name == name)
 
+    def upstream(self, stage: PlannedStage) -> set[str]:
+        """Returns the names of the stages that a stage reads, directly or through others."""
+        direct = set(stage.inputs.values())
+        return direct.union(*(self.upstream(self.stage(name)) for name in direct))
+
 
 def build_plan(entries: Sequence[StageEntry], dataset_fingerprint: str, seed: int) -> Plan:
     """Returns the plan of a recipe's stages.

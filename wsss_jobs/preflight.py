@@ -99,8 +99,7 @@ def stage_needs(recipe: Recipe, device: Device) -> list[Need]:
     needs = []
     for entry in recipe.stages:
         takes = entry.resources
-        on_gpu = device == "cuda" and takes.num_gpus > 0
-        request = {"GPU": takes.num_gpus} if on_gpu else {"CPU": takes.num_cpus}
+        request = {"GPU": takes.num_gpus} if takes.device_on(device) == "cuda" else {"CPU": takes.num_cpus}
         needs.append(Need(f"stage {entry.name}", {name: value for name, value in request.items() if value > 0}))
     return needs
 

@@ -47,6 +47,7 @@ class ProgressPublisher:
         now = time.time()
         self._store = store
         self._key = progress_key(identity.recipe, driver_id)
+        self._device: Device = device
         self._num_present = num_present
         self._present = (0.0, 0.0)
         self._lock, self._ended = threading.RLock(), threading.Event()
@@ -156,7 +157,7 @@ class ProgressPublisher:
         for leg in snapshot.legs:
             takes = self._stages[leg.name].resources
             count = leg.num_ready_actors + leg.num_starting_actors
-            if self._now.device == "cuda" and takes.num_gpus:
+            if takes.device_on(self._device) == "cuda":
                 gpus += count * takes.num_gpus
             else:
                 cpus += count * takes.num_cpus

@@ -1,8 +1,17 @@
-"""From a recipe's store settings to the run's store."""
+"""From a recipe's store settings to the run's store, here and in other processes of the job."""
+
+import os
 
 from wsss_jobs.config.recipe import StoreSettings
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.uris import is_remote, open_store
+
+_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+def forwarded_environment() -> dict[str, str]:
+    """Returns where an S3 service is, as this process knows it, for the job's other ones; never who may use it."""
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
 
 
 def open_run_store(settings: StoreSettings, run: str) -> ObjectStore:

@@ -12,17 +12,16 @@ from cluster.preflight import Finding, check_upload, check_versions, findings_fr
 from cluster.submit import JobRequest, JobServer, SubmittedJob
 from cluster.upload import DEFAULT_EXCLUDES, MAX_UPLOAD_BYTES, measure_upload
 from wsss_jobs.config.recipe import Recipe
+from wsss_jobs.errors import ConfigError
 from wsss_jobs.job_identity import JobIdentity, identity_from, identity_of, next_number
 from wsss_jobs.preflight import check_recipe, check_recipe_file, check_store_place
-from wsss_jobs.storage.uris import open_store
+from wsss_jobs.run_store import forwarded_environment, open_run_store
 from wsss_jobs.versions import installed_versions
 
 REPORT_PREFIX = "WSSS_PREFLIGHT "
 _PROBE_TIMEOUT_S = 180.0
 # The job's results are those of the service's version; other differences are worth a word.
 _MUST_AGREE = frozenset({"wsss-jobs"})
-# Where an S3 service is, as the user's machine knows it; never who may use it.
-_FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Submission:
     @property
     def all_env_vars(self) -> dict[str, str]:
         """The job's variables."""
-        return {name: os.environ[name] for name in _FORWARDED_VARIABLES if name in os.environ} | dict(self.env_vars)
+        return forwarded_environment() | dict(self.env_vars)
 
     def command(self, verb: str) -> list[str]:
         """The command of `verb` on the cluster, with the recipe's path as it is below the working directory."""
@@ -129,7 +128,7 @@ def find_running(server: JobServer, identity: JobIdentity) -> SubmittedJob | Non
 
 def identity_on_cluster(recipe: Recipe) -> JobIdentity:
     """Returns the identity that the job of a recipe has."""
-    return identity_of(recipe, open_store(recipe.store.uri).child(recipe.run).uri)
+    return identity_of(recipe, open_run_store(recipe.store, recipe.run).uri)
 
 
 def start(server: JobServer, submission: Submission, identity: JobIdentity) -> tuple[str, bool]:
@@ -156,8 +155,17 @@ def find_jobs(server: JobServer, target: str, load: Callable[[str], Recipe]) -> 
     Args:
         target: What the user wrote.
         load: Reads a recipe file.
+
+    Raises:
+        ConfigError: It means none.
     """
-    jobs = server.jobs()
+    found = _jobs_meant(server.jobs(), target, load)
+    if not found:
+        raise ConfigError(f"{target!r} is no submission id, run or recipe of a job at {server.address}")
+    return found
+
+
+def _jobs_meant(jobs: Sequence[SubmittedJob], target: str, load: Callable[[str], Recipe]) -> list[SubmittedJob]:
     exact = [job for job in jobs if job.submission_id == target]
     if exact:
         return exact

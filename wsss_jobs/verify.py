@@ -1,6 +1,6 @@
 """Re-reads a run, finished or not, stage by stage (`wsss verify`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wsss_jobs.job import PreparedJob
@@ -37,24 +37,12 @@ def verify_run(
     """
     verified: list[VerifiedStage] = []
     failed: dict[str, frozenset[str]] = {}
-    by_name = {stage.name: stage for stage in job.plan.stages}
     for stage in (stage for stage in job.plan.stages if not stage.is_streamed):
         on_stage(stage.name)
         outputs = stage_folder(stage, job.store).outputs
-        lost = frozenset().union(*(failed.get(name, frozenset()) for name in _upstream(stage, by_name)))
+        lost = frozenset().union(*(failed.get(name, frozenset()) for name in job.plan.upstream(stage)))
         items = [item for item in job.dataset.items if item.item_id not in lost]
         check = check_stage(outputs, items, job.dataset.items, stage_kind(stage))
         failed[stage.name] = check.failed_ids
         verified.append(VerifiedStage(stage, check, repair_stage(outputs, check) if repair else 0))
     return verified
-
-
-def _upstream(stage: PlannedStage, by_name: Mapping[str, PlannedStage]) -> set[str]:
-    """Returns the names of the stages that a stage reads, directly or through others."""
-    names: set[str] = set()
-    queue = list(stage.inputs.values())
-    while queue:
-        name = queue.pop()
-        names.add(name)
-        queue.extend(by_name[name].inputs.values())
-    return names

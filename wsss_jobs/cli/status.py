@@ -11,7 +11,7 @@ from wsss_jobs.cli.inspect import state_in_words
 from wsss_jobs.cli.options import JobServerOption, SetOption, console, prepared
 from wsss_jobs.cli.progress_view import duration, parse_prices, progress_lines
 from wsss_jobs.config.recipe import load_recipe
-from wsss_jobs.errors import ConfigError, StorageError
+from wsss_jobs.errors import StorageError
 from wsss_jobs.job_identity import JobIdentity, identity_from
 from wsss_jobs.job_progress import JobProgress, StageProgress, read_progress
 from wsss_jobs.stage_status import stage_statuses
@@ -57,8 +57,6 @@ def _show_run(recipe: str, overrides: list[str], prices: dict[str, float]) -> No
 
 def _show_job(target: str, overrides: list[str], server: JobServer, prices: dict[str, float]) -> None:
     found = find_jobs(server, target, lambda source: load_recipe(source, overrides))
-    if not found:
-        raise ConfigError(f"{target!r} is no submission id, run or recipe of a job at {server.address}")
     job = ([each for each in found if not each.has_ended] or found)[-1]
     console.print(f"[bold]{job.submission_id}[/bold]  {_job_state(job)}", highlight=False)
     identity = identity_from(job.metadata)  # none for a plain `ray job submit`

@@ -99,8 +99,6 @@ def stop(
     """Stop a job; what is done is stored, and `wsss submit` goes on from there."""
     server = JobServer(address)
     found = jobs.find_jobs(server, target, lambda source: load_recipe(source, overrides))
-    if not found:
-        raise ConfigError(f"{target!r} is no submission id, run or recipe of a job at {server.address}")
     running = [job for job in found if not job.has_ended]
     if len(running) > 1:
         names = ", ".join(job.submission_id for job in running)

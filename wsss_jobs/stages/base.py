@@ -46,6 +46,10 @@ class StageResources(BaseModel):
     max_workers: int | None = Field(default=None, ge=1)
     deadline_s: float = Field(default=600, gt=0)
 
+    def device_on(self, job_device: Device) -> Device:
+        """Returns where a worker runs when the job runs on `job_device`."""
+        return "cuda" if job_device == "cuda" and self.num_gpus > 0 else "cpu"
+
 
 @dataclass(frozen=True)
 class Ok:
@@ -143,6 +147,8 @@ class StageSpec(ABC):
 class ItemStage(StageSpec):
     """A stage that works item by item; its constructor loads weights on the worker.
 
+    A subclass says what one item becomes (`_one`), or how a whole batch is done (`process`).
+
     Attributes:
         NEEDS_IMAGE: Whether `process` gets the decoded images.
         BATCH_SIZES: Items a call on each device, where the recipe names no number. More feeds an accelerator better;
@@ -155,9 +161,13 @@ class ItemStage(StageSpec):
     @abstractmethod
     def __init__(self, config: Any, context: StageContext) -> None: ...
 
-    @abstractmethod
     def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
         """Returns one outcome an item, in order. Never raises for a bad item."""
+        return [guarded(partial(self._one, entry)) for entry in batch]
+
+    def _one(self, entry: ItemInput) -> Ok:
+        """Returns what one item becomes; an exception is its failure."""
+        raise NotImplementedError
 
 
 class TrainStage(StageSpec):
@@ -167,11 +177,6 @@ class TrainStage(StageSpec):
     @abstractmethod
     def task(config: Any, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader) -> TrainTask:
         """Returns the training, as each worker builds it."""
-
-
-def process_each(batch: Sequence[ItemInput], work: Callable[[ItemInput], Ok]) -> list[Ok | Failed]:
-    """Returns `work` of each item, with a bad item's exception turned into its `Failed`."""
-    return [guarded(partial(work, entry)) for entry in batch]
 
 
 def guarded(work: Callable[[], T]) -> T | Failed:

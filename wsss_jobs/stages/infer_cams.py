@@ -1,6 +1,6 @@
 """Class activation maps of the tagged classes, over scales and mirrors (Ahn et al.: IRN, CVPR 2019; PSA, CVPR 2018)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,14 +10,12 @@ from models.classifiers.multi_scale_cam import DEFAULT_SCALES, CamResampling, mu
 from wsss_jobs import networks
 from wsss_jobs.records import Cams, ClassifierCheckpoint
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
     StageResources,
-    process_each,
 )
 
 
@@ -50,10 +48,6 @@ class InferCams(ItemStage):
         self._config = config
         self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
         self._model.to(context.device)
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns CAMs; an image whose classifier output is not finite fails."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         result = multi_scale_cam(

@@ -1,6 +1,6 @@
 """Partial pseudo labels from CAMs and two dense CRFs on the reduced image (WSGCN, Pan et al., ICASSP 2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,13 +14,11 @@ from models.pooled_grid import cell_means, reduced_image
 from models.propagation.partial_labels import PartialLabelConfig, partial_label
 from wsss_jobs.records import Cams, PartialLabel
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
-    process_each,
 )
 from wsss_jobs.stages.cam_sizes import check_finite, full_resolution
 from wsss_jobs.stages.crf_presets import crf_by_name_inside
@@ -57,10 +55,6 @@ class LabelPartially(ItemStage):
         self._config = config.labels
         self._stride = config.stride
         self._crf = DenseCRF(config.labels.crf)
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns labels; a CAM that is not finite fails."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         cams: Cams = entry.records["cams"]

@@ -1,6 +1,6 @@
 """Affinity labels from CAMs and two dense CRFs (IRN, Ahn et al., CVPR 2019)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,13 +10,11 @@ from models.affinity.affinity_labels import IGNORE_INDEX, AffinityLabelConfig, a
 from models.crf.dense_crf import DenseCRF
 from wsss_jobs.records import AffinityLabel, Cams
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
-    process_each,
 )
 from wsss_jobs.stages.cam_sizes import full_resolution
 from wsss_jobs.stages.crf_presets import crf_by_name_inside
@@ -43,10 +41,6 @@ class MakeAffinityLabels(ItemStage):
         del context
         self._config = config.labels
         self._crf = DenseCRF(config.labels.crf)
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns labels; a CAM that is not finite fails."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         cams: Cams = entry.records["cams"]

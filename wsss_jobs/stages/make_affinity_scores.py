@@ -1,6 +1,6 @@
 """Scores of AffinityNet's labels, from CAMs and two dense CRFs (PSA, Ahn and Kwak, CVPR 2018)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -11,13 +11,11 @@ from models.affinity.affinity_scores import AffinityScoreConfig, affinity_scores
 from models.crf.dense_crf import DenseCRF
 from wsss_jobs.records import AffinityScores, Cams
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
-    process_each,
 )
 from wsss_jobs.stages.cam_sizes import full_resolution
 from wsss_jobs.stages.crf_presets import crf_by_name_inside
@@ -44,10 +42,6 @@ class MakeAffinityScores(ItemStage):
         del context
         self._config = config.scores
         self._crf = DenseCRF(config.scores.crf)
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns scores; a CAM that is not finite fails."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         cams: Cams = entry.records["cams"]

@@ -1,6 +1,6 @@
 """IRN's random walk over the boundary map: the baseline of WSGCN-I (Ahn et al., CVPR 2019, section 4.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -13,14 +13,12 @@ from models.propagation.random_walk import RandomWalkConfig, random_walk
 from wsss_jobs import networks
 from wsss_jobs.records import Cams, ClassScores, IRNetCheckpoint
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
     StageResources,
-    process_each,
 )
 from wsss_jobs.stages.cam_sizes import check_finite
 
@@ -54,10 +52,6 @@ class RandomWalkStage(ItemStage):
         self._device = context.device
         self._model, self._encoder = networks.load_irnet(context.artifacts["affinity"] / networks.FILE_NAME)
         self._model.to(context.device)
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns scores; a CAM that is not finite fails."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         cams: Cams = entry.records["cams"]

@@ -4,7 +4,7 @@ Against IRN's walk: the background walks along, as one more class with the score
 stride 8, and its CAMs are means over 8 x 8 pixels of the image padded with zeros.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -20,14 +20,12 @@ from models.propagation.random_walk import PSA_RANDOM_WALK, RandomWalkConfig, ra
 from wsss_jobs import networks
 from wsss_jobs.records import AffinityNetCheckpoint, Cams, ClassScores
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
     StageResources,
-    process_each,
 )
 from wsss_jobs.stages.cam_sizes import full_resolution
 
@@ -60,10 +58,6 @@ class RandomWalkPsa(ItemStage):
         self._offsets = half_plane_offsets(config.walk.radius)
         self._model = networks.load_affinitynet(context.artifacts["affinity"] / networks.FILE_NAME)
         self._model.to(context.device)
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns scores; a CAM that is not finite fails."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         cams: Cams = entry.records["cams"]

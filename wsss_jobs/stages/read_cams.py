@@ -1,6 +1,6 @@
 """CAMs as class scores against a constant background: the baseline that every method has to beat."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -8,13 +8,11 @@ from pydantic import Field
 
 from wsss_jobs.records import Cams, ClassScores
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
-    process_each,
 )
 from wsss_jobs.stages.cam_sizes import full_resolution
 
@@ -42,10 +40,6 @@ class ReadCams(ItemStage):
     def __init__(self, config: ReadCamsConfig, context: StageContext) -> None:
         del context
         self._threshold = config.background_threshold
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns scores; a CAM that is not finite fails."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         cams: Cams = entry.records["cams"]

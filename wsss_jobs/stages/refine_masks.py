@@ -1,6 +1,6 @@
 """Class scores to masks: up-sampling, read-out, dense CRF (WSGCN, Pan et al., ICASSP 2022, section 3.2; IRN)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,13 +15,11 @@ from models.crf.unaries import unary_from_labels, unary_from_probabilities, unar
 from models.images import stride_of
 from wsss_jobs.records import ClassScores, Mask
 from wsss_jobs.stages.base import (
-    Failed,
     ItemInput,
     ItemStage,
     Ok,
     StageConfig,
     StageContext,
-    process_each,
 )
 from wsss_jobs.stages.crf_presets import crf_by_name
 
@@ -59,10 +57,6 @@ class RefineMasks(ItemStage):
         del context
         self._config = config
         self._crf = None if config.crf is None else DenseCRF(config.crf)
-
-    def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
-        """Returns masks; scores that are not finite fail."""
-        return process_each(batch, self._one)
 
     def _one(self, entry: ItemInput) -> Ok:
         scores: ClassScores = entry.records["scores"]

@@ -94,9 +94,7 @@ class AffinityNet(nn.Module):
 
     def parameter_groups(self, encoder_lr: float, new_lr: float, biases: BiasRule) -> list[dict[str, Any]]:
         """Returns optimizer groups: the encoder and GroupNorm at one rate, the new convolutions at another."""
-        frozen = self.encoder.batch_norm_parameters()
-        for index in range(self.config.frozen_stages):
-            frozen += [parameter for module in self.encoder.stage_modules(index) for parameter in module.parameters()]
+        frozen = self.encoder.batch_norm_parameters() + self.encoder.stage_parameters(self.config.frozen_stages)
         return [
             *parameter_groups([self.encoder, self.norms], encoder_lr, biases, without=frozen),
             *parameter_groups([self.f8, self.f9], new_lr, biases),

@@ -57,9 +57,14 @@ class Encoder(nn.Module):
         """
         return self.with_layers(images_B3HW, (), detach_after=detach_after)[0]
 
+    def stage_parameters(self, num_stages: int) -> list[nn.Parameter]:
+        """Returns the parameters of the first stages."""
+        modules = [module for index in range(num_stages) for module in self.stage_modules(index)]
+        return [parameter for module in modules for parameter in module.parameters()]
+
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """The layers that the stages are made of, in order."""
+        """The layers that `with_layers` can show, in order."""
         return tuple(name for names in self._stages for name in names)
 
     def with_layers(
@@ -101,8 +106,14 @@ class UncutEncoder(Encoder):
     def __init__(self, net: nn.Module, taps: Sequence[Tap], normalisation: Normalisation) -> None:
         super().__init__(net, [() for _ in taps], taps, normalisation)
 
-    def forward(self, images_B3HW: torch.Tensor, *, detach_after: int = 0) -> list[torch.Tensor]:
-        """Returns the taps.
+    def with_layers(
+        self,
+        images_B3HW: torch.Tensor,
+        layers: Sequence[str],  # noqa: ARG002 - there are none
+        *,
+        detach_after: int = 0,
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Returns the taps; there are no layers to show.
 
         Raises:
             InvalidInputError: A gradient stop inside the network was asked for.
@@ -110,4 +121,4 @@ class UncutEncoder(Encoder):
         if detach_after:
             msg = f"{type(self.net).__name__} cannot be cut: set frozen_stages to 0, or choose another encoder"
             raise InvalidInputError(msg)
-        return list(self.net(images_B3HW))
+        return list(self.net(images_B3HW)), []

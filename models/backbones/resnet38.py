@@ -4,7 +4,7 @@ Sources: Wu, Shen, van den Hengel, "Wider or Deeper" (2016); Ahn and Kwak, CVPR 
 dilations and dropout. Parameters carry PSA's names, so its checkpoints load as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -115,8 +115,19 @@ class ResNet38Encoder(Encoder):
         stages[-1].append("bn7")
         super().__init__(net, stages, _TAPS, normalisation)
 
-    def forward(self, images_B3HW: torch.Tensor, *, detach_after: int = 0) -> list[torch.Tensor]:
-        """Returns the taps; see `Encoder.forward`."""
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """None: between its blocks runs a sum that no activation has seen."""
+        return ()
+
+    def with_layers(
+        self,
+        images_B3HW: torch.Tensor,
+        layers: Sequence[str],  # noqa: ARG002 - there are none
+        *,
+        detach_after: int = 0,
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Returns the taps; there are no layers to show."""
         taps: list[torch.Tensor] = []
         x = images_B3HW
         for index in range(self.num_stages):
@@ -126,7 +137,7 @@ class ResNet38Encoder(Encoder):
             if index + 1 == detach_after:
                 x = x.detach()
         taps.append(F.relu(self.net.bn7(x)))
-        return taps
+        return taps, []
 
     def _stage(self, index: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns a stage's output, and the activated input of its first block."""

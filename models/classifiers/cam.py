@@ -101,9 +101,6 @@ class CamClassifier(nn.Module):
         return [self.head, *self.side_heads]
 
     def _head_inputs(self, images_B3HW: torch.Tensor, detach_after: int) -> list[torch.Tensor]:
-        if not self.config.side_layers:
-            taps: list[torch.Tensor] = self.encoder(images_B3HW, detach_after=detach_after)
-            return taps[-1:]
         taps, sides = self.encoder.with_layers(images_B3HW, self.config.side_layers, detach_after=detach_after)
         return [taps[-1], *sides]
 
@@ -122,8 +119,7 @@ class CamClassifier(nn.Module):
     ) -> list[dict[str, Any]]:
         """Returns optimizer groups of what the gradient reaches: late encoder stages, and the head."""
         frozen = [] if self.config.train_batch_norm_affine else self.encoder.batch_norm_parameters()
-        for index in range(min(self.config.frozen_stages, self.encoder.num_stages)):
-            frozen += [parameter for module in self.encoder.stage_modules(index) for parameter in module.parameters()]
+        frozen += self.encoder.stage_parameters(min(self.config.frozen_stages, self.encoder.num_stages))
         rule = biases or BiasRule()
         return [
             *parameter_groups([self.encoder], encoder_lr, rule, without=frozen),

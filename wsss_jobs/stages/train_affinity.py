@@ -12,12 +12,14 @@ from torch import nn
 from models.affinity.affinity_labels import IGNORE_INDEX
 from models.affinity.irnet import IRNet, IRNetOutput
 from models.affinity.pair_losses import irnet_losses
-from models.backbones import Encoder, EncoderConfig, build_encoder
+from models.backbones import EncoderConfig
 from models.images import resize, scaled_size
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.records import AffinityLabel, ClassifierCheckpoint, IRNetCheckpoint
 from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
+from wsss_jobs.stages.item_task import ItemTask
+from wsss_jobs.stages.trained_encoder import encoder_or_classifiers
 from wsss_jobs.training.augmentation import crop, flip, resize_label
 from wsss_jobs.training.schedule import item_generator
 from wsss_jobs.training.task import ItemReader, Sample, Schedule
@@ -66,21 +68,14 @@ class TrainAffinity(TrainStage):
         return AffinityTask(config, context, items, reader)
 
 
-class AffinityTask:
+class AffinityTask(ItemTask[TrainAffinityConfig]):
     """Pairwise affinity and displacement losses at stride 4."""
 
     def __init__(
         self, config: TrainAffinityConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
     ) -> None:
-        self.schedule = config.schedule
-        self._config = config
-        self._context = context
-        self._items = items
-        self._reader = reader
-        self._encoder_config, self._encoder = _encoder(config, context)
-
-    def __len__(self) -> int:
-        return len(self._items)
+        super().__init__(config, context, items, reader)
+        self._encoder_config, self._encoder = encoder_or_classifiers(config.encoder, context)
 
     def sample(self, index: int, epoch: int) -> Sample:
         """Returns `image` `[3, crop, crop]` and `label` `[crop / 4, crop / 4]`."""
@@ -146,10 +141,3 @@ class AffinityTask:
         """Writes encoder and heads."""
         assert isinstance(model, IRNet)
         networks.save_irnet(model, self._encoder_config, path)
-
-
-def _encoder(config: TrainAffinityConfig, context: StageContext) -> tuple[EncoderConfig, Encoder]:
-    if config.encoder is not None:
-        return config.encoder, build_encoder(config.encoder)
-    classifier = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
-    return classifier.config.encoder, classifier.encoder

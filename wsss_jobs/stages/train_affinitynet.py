@@ -1,7 +1,6 @@
 """Trains AffinityNet on affinity scores (PSA, Ahn and Kwak, CVPR 2018; released schedule)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,13 +12,15 @@ from torch import nn
 from models.affinity.affinity_scores import label_from_scores
 from models.affinity.affinitynet import GRID_STRIDE, AffinityNet, AffinityNetConfig
 from models.affinity.affinitynet_losses import affinitynet_losses
-from models.backbones import Encoder, EncoderConfig, build_encoder
+from models.backbones import EncoderConfig
 from models.parameter_groups import BiasRule
 from models.pooled_grid import cell_means
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.records import AffinityNetCheckpoint, AffinityScores, ClassifierCheckpoint
 from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
+from wsss_jobs.stages.item_task import ItemTask
+from wsss_jobs.stages.trained_encoder import encoder_or_classifiers
 from wsss_jobs.training.augmentation import colour_jitter, crop, flip
 from wsss_jobs.training.schedule import item_generator
 from wsss_jobs.training.task import ItemReader, Sample, Schedule
@@ -74,21 +75,14 @@ class TrainAffinityNet(TrainStage):
         return AffinityNetTask(config, context, items, reader)
 
 
-class AffinityNetTask:
+class AffinityNetTask(ItemTask[TrainAffinityNetConfig]):
     """The three-part loss over pairs of cells at stride 8."""
 
     def __init__(
         self, config: TrainAffinityNetConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
     ) -> None:
-        self.schedule = config.schedule
-        self._config = config
-        self._context = context
-        self._items = items
-        self._reader = reader
-        self._encoder_config, self._encoder = _encoder(config, context)
-
-    def __len__(self) -> int:
-        return len(self._items)
+        super().__init__(config, context, items, reader)
+        self._encoder_config, self._encoder = encoder_or_classifiers(config.encoder, context, dilate=config.dilate)
 
     def sample(self, index: int, epoch: int) -> Sample:
         """Returns `image` `[3, crop, crop]` and `label` `[crop / 8, crop / 8]`.
@@ -97,7 +91,7 @@ class AffinityNetTask:
         """
         item = self._items[index]
         rng = item_generator(self._context.seed, item.item_id, epoch, "affinitynet")
-        image_HW3 = self._jittered(self._reader.image(item), rng)
+        image_HW3 = colour_jitter(self._reader.image(item), self._config.colour_jitter, rng)
         record: AffinityScores = self._reader.record("scores", item)
         scores_HWC = np.moveaxis(record.scores_2CHW.astype(np.float32).reshape(-1, *image_HW3.shape[:2]), 0, -1)
         image_HW3, scores_HWC = crop([(image_HW3, 0), (scores_HWC, 0.0)], self._config.crop_px, rng)
@@ -110,12 +104,6 @@ class AffinityNetTask:
             "image": torch.from_numpy(np.ascontiguousarray(channels_CHW[:3])),
             "label": torch.from_numpy(label_hw.astype(np.int64)),
         }
-
-    def _jittered(self, image_HW3: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        strength = self._config.colour_jitter
-        if strength == 0.0:
-            return image_HW3
-        return colour_jitter(image_HW3, strength, strength / 3.0, rng)
 
     def build_model(self) -> AffinityNet:
         """Returns AffinityNet on the classifier's encoder."""
@@ -138,22 +126,7 @@ class AffinityNetTask:
             "negative": losses.negative,
         }
 
-    def finish(self, model: nn.Module, device: torch.device) -> None:
-        """Nothing is left to do."""
-
     def save(self, model: nn.Module, path: Path) -> None:
         """Writes the network."""
         assert isinstance(model, AffinityNet)
         networks.save_affinitynet(model, path)
-
-
-def _encoder(config: TrainAffinityNetConfig, context: StageContext) -> tuple[EncoderConfig, Encoder]:
-    if config.encoder is not None:
-        return config.encoder, build_encoder(config.encoder)
-    classifier = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
-    if config.dilate is None:
-        return classifier.config.encoder, classifier.encoder
-    encoder_config = replace(classifier.config.encoder, dilate=config.dilate)
-    encoder = build_encoder(encoder_config, load_weights=False)
-    encoder.load_state_dict(classifier.encoder.state_dict())
-    return encoder_config, encoder

@@ -16,6 +16,7 @@ from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.records import ClassifierCheckpoint
 from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
+from wsss_jobs.stages.item_task import ItemTask
 from wsss_jobs.training.augmentation import colour_jitter, crop, flip, resize_long_side
 from wsss_jobs.training.schedule import item_generator
 from wsss_jobs.training.task import ItemReader, Sample, Schedule
@@ -62,41 +63,28 @@ class TrainClassifier(TrainStage):
         return ClassifierTask(config, context, items, reader)
 
 
-class ClassifierTask:
+class ClassifierTask(ItemTask[TrainClassifierConfig]):
     """Multi-label soft-margin loss over the tags."""
 
     def __init__(
         self, config: TrainClassifierConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
     ) -> None:
-        self.schedule = config.schedule
-        self._config = config
-        self._context = context
-        self._items = items
-        self._reader = reader
+        super().__init__(config, context, items, reader)
         self._normalisation = build_cam_classifier(
             config.classifier, len(context.class_names), load_weights=False
         ).encoder.normalisation
-
-    def __len__(self) -> int:
-        return len(self._items)
 
     def sample(self, index: int, epoch: int) -> Sample:
         """Returns `image` `[3, crop, crop]` and `target` `[C - 1]`."""
         item = self._items[index]
         rng = item_generator(self._context.seed, item.item_id, epoch, "classifier")
         image_HW3 = resize_long_side(self._reader.image(item), *self._config.long_side_px, rng=rng)
-        image_HW3 = np.ascontiguousarray(flip(image_HW3, rng))
-        image_3HW = self._normalised(image_HW3, rng)
+        image_HW3 = colour_jitter(np.ascontiguousarray(flip(image_HW3, rng)), self._config.colour_jitter, rng)
+        image_3HW = self._normalisation(image_HW3)
         [crop_HW3] = crop([(image_3HW.permute(1, 2, 0).numpy(), 0.0)], self._config.crop_px, rng)
         target = torch.zeros(len(self._context.class_names))
         target[[label - 1 for label in item.labels]] = 1.0
         return {"image": torch.from_numpy(crop_HW3).permute(2, 0, 1).contiguous(), "target": target}
-
-    def _normalised(self, image_HW3: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        strength = self._config.colour_jitter
-        if strength:
-            image_HW3 = colour_jitter(image_HW3, strength, strength / 3.0, rng)
-        return self._normalisation(image_HW3)
 
     def build_model(self) -> CamClassifier:
         """Returns the classifier with its pretrained encoder."""
@@ -112,9 +100,6 @@ class ClassifierTask:
         logits_NBF = model(batch["image"])
         targets = batch["target"].expand_as(logits_NBF).flatten(0, 1)
         return {"loss": F.multilabel_soft_margin_loss(logits_NBF.float().flatten(0, 1), targets)}
-
-    def finish(self, model: nn.Module, device: torch.device) -> None:
-        """Nothing is left to do."""
 
     def save(self, model: nn.Module, path: Path) -> None:
         """Writes the classifier."""

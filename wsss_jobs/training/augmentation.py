@@ -40,11 +40,16 @@ def crop(arrays: list[tuple[np.ndarray, float]], crop_px: int, rng: np.random.Ge
     return crops
 
 
-def colour_jitter(image_HW3: np.ndarray, strength: float, hue: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns the uint8 image with brightness, contrast, saturation and hue changed (PSA: 0.3 and 0.1)."""
+def colour_jitter(image_HW3: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns the uint8 image with brightness, contrast and saturation changed, and hue by a third (PSA: 0.3).
+
+    Nothing is drawn where `strength` is 0.
+    """
+    if strength == 0.0:
+        return image_HW3
     from torchvision.transforms import v2  # takes seconds to import, and most recipes do not jitter
 
-    jitter = v2.ColorJitter(strength, strength, strength, hue)
+    jitter = v2.ColorJitter(strength, strength, strength, hue=strength / 3.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         # Pillow's integer arithmetic takes a tenth of the time of torchvision's on tensors, as in PSA's own code.

@@ -7,7 +7,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from models.backbones import EncoderConfig
-from models.classifiers.cam import CamClassifierConfig, build_cam_classifier
+from models.backbones.resnet38 import ResNet38Encoder
+from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
 from models.classifiers.multi_scale_cam import multi_scale_cam
 from models.errors import InvalidInputError
 
@@ -54,6 +55,14 @@ def test_a_side_layer_that_cannot_have_a_head_is_named(layer, reason):
     encoder = EncoderConfig("mobilenet_v2", weights=None, output_stride=16)
     with pytest.raises(InvalidInputError, match=reason):
         build_cam_classifier(CamClassifierConfig(encoder, side_layers=(layer,)), 3)
+
+
+def test_a_network_that_shows_no_layers_can_have_no_side_heads():
+    with torch.device("meta"):
+        encoder = ResNet38Encoder()
+    config = CamClassifierConfig(EncoderConfig("resnet38", weights=None, output_stride=8), side_layers=("b6",))
+    with pytest.raises(InvalidInputError, match="cannot be cut"):
+        CamClassifier(encoder, 3, config)
 
 
 def test_gradient_reaches_late_stages_and_head_only():

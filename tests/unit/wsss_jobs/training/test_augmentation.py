@@ -58,8 +58,14 @@ def test_jitter_depends_on_its_generator_alone_and_leaves_torchs_untouched():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first = colour_jitter(image, 0.3, 0.1, np.random.default_rng(1))
+    first = colour_jitter(image, 0.3, np.random.default_rng(1))
     assert torch.equal(torch.rand(1), expected)
-    assert np.array_equal(first, colour_jitter(image, 0.3, 0.1, np.random.default_rng(1)))
-    assert not np.array_equal(first, colour_jitter(image, 0.3, 0.1, np.random.default_rng(2)))
+    assert np.array_equal(first, colour_jitter(image, 0.3, np.random.default_rng(1)))
+    assert not np.array_equal(first, colour_jitter(image, 0.3, np.random.default_rng(2)))
     assert not np.array_equal(first, image)
+
+
+def test_no_jitter_draws_nothing() -> None:
+    rng, image = np.random.default_rng(1), np.zeros((4, 5, 3), dtype=np.uint8)
+    assert colour_jitter(image, 0.0, rng) is image
+    assert rng.random() == np.random.default_rng(1).random()

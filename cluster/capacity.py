@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cluster.fan_out.placement import describe_request, describe_shortage
+from cluster.fan_out.placement import describe_request, describe_shortage, holds
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class ClusterCapacity:
 
     def can_ever_hold(self, request: Mapping[str, float]) -> bool | None:
         """Whether a node that is there, or one that may come, is large enough; None when unknown."""
-        if any(_holds(node, request) for node in self.nodes):
+        if any(holds(node, request) for node in self.nodes):
             return True
         if self.node_types is None:
             return None
-        return any(_holds(kind.resources, request) for kind in self.node_types)
+        return any(holds(kind.resources, request) for kind in self.node_types)
 
 
 def explain_never(request: Mapping[str, float], capacity: ClusterCapacity) -> str:
@@ -135,7 +135,3 @@ def _options(command: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _port(address: str) -> str:
     return address.rpartition(":")[2]
-
-
-def _holds(node: Mapping[str, float], request: Mapping[str, float]) -> bool:
-    return all(node.get(name, 0.0) + 1e-9 >= quantity for name, quantity in request.items())

@@ -39,8 +39,13 @@ class Session:
         if self.is_local:
             Session.open_private = self
 
+    def present(self) -> tuple[float, float]:
+        """CPUs and GPUs of the nodes that are there now; cheap enough to ask for again and again."""
+        capacity = nodes_view().capacity
+        return capacity.get("CPU", 0.0), capacity.get("GPU", 0.0)
+
     def resources(self) -> ClusterResources:
-        """What the cluster has now."""
+        """What the cluster has now, and what may come."""
         nodes = nodes_view()
         capacity = nodes.capacity
         has_gpu = capacity.get("GPU", 0.0) > 0

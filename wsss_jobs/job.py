@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from cluster.resources import choose_device
-from cluster.session import Session, connect
+from cluster.session import connect
 from cluster.submit import own_submission_id
 from wsss_jobs.config.assets import store_assets
 from wsss_jobs.config.recipe import Recipe
@@ -86,7 +86,7 @@ def run_job(
             driver_id,
             device=choice.device,
             submission_id=own_submission_id(os.environ),
-            num_present=lambda: _present(session),
+            num_present=session.present,
         ) as publisher:
             run = RunContext(
                 plan=job.plan,
@@ -104,11 +104,6 @@ def run_job(
             )
             num_failed = run_plan(run)
     return RunResult(len(job.dataset.items) + len(job.rejected), num_failed + len(job.rejected))
-
-
-def _present(session: Session) -> tuple[float, float]:
-    resources = session.resources()
-    return resources.num_cpus, resources.num_gpus
 
 
 def write_job_file(job: PreparedJob) -> None:

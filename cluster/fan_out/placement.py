@@ -19,10 +19,11 @@ def describe_shortage(request: Mapping[str, float], nodes: Sequence[Mapping[str,
     ]
     if short:
         return "no node has enough " + ", ".join(short)
-    if any(_holds(node, request) for node in nodes):
+    if any(holds(node, request) for node in nodes):
         return "its place is being made, or others hold it"
     return "no single node has enough of all of them"
 
 
-def _holds(node: Mapping[str, float], request: Mapping[str, float]) -> bool:
+def holds(node: Mapping[str, float], request: Mapping[str, float]) -> bool:
+    """Whether a node of these resources is large enough for a request."""
     return all(node.get(name, 0.0) + 1e-9 >= quantity for name, quantity in request.items())

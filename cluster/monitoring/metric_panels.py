@@ -14,9 +14,8 @@ def metric_panel(spec: MetricSpec) -> Panel:
 
 def _rate(spec: MetricSpec) -> Panel:
     expr = f"sum by ({_by(spec)}) (rate({spec.series}{{{RUN}}}[$__rate_interval]))"
-    if spec.name.endswith("_seconds"):  # seconds a second: how many work at a time
-        return Panel(f"{spec.description}, a second", (Query(expr, _legend(spec)),), "none", spec.name)
-    return Panel(f"{spec.description}, a second", (Query(expr, _legend(spec)),), "cps", spec.name)
+    unit = "none" if spec.name.endswith("_seconds") else "cps"  # seconds a second: how many work at a time
+    return Panel(f"{spec.description}, a second", (Query(expr, _legend(spec)),), unit, spec.name)
 
 
 def _value(spec: MetricSpec) -> Panel:

@@ -9,7 +9,6 @@ _ITEMS = _SERIES["wsss_items"]
 _BUSY = _SERIES["wsss_leg_busy_seconds"]
 _DONE_IN_LEG = _SERIES["wsss_leg_items"]
 _FINAL_A_SECOND = f"sum by (run) (rate({_ITEMS}{{{RUN}}}[5m]))"
-_READY = f"sum by (run) ({_SERIES['wsss_actors_ready']}{{{RUN}}})"
 _REMAINING = f"sum by (run) ({_SERIES['wsss_items_remaining']}{{{RUN}}})"
 # A counter is not there before it counts: without the second half, no failure would read "no data".
 _FAILED = f'(sum by (run) ({_ITEMS}{{{RUN}, status="failed"}}) or 0 * sum by (run) ({_ITEMS}{{{RUN}}}))'

@@ -11,12 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from models.affinity.affinity_labels import IGNORE_INDEX, check_cam
-from models.affinity.background_score import background_stack
+from models.affinity.background_score import check_alphas, two_alpha_scores
 from models.crf.config import DenseCRFConfig
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
-from models.crf.unaries import unary_from_probabilities
-from models.errors import InvalidInputError
 
 _SMALLEST_SCORE = 1e-5
 
@@ -38,9 +36,7 @@ class AffinityScoreConfig:
     crf: DenseCRFConfig = field(default_factory=lambda: PRESETS["psa_affinity_labels"].config)
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha_low <= self.alpha_high:
-            msg = f"alphas must satisfy 0 < alpha_low <= alpha_high; got {self.alpha_low} and {self.alpha_high}"
-            raise InvalidInputError(msg)
+        check_alphas(self.alpha_low, self.alpha_high)
 
 
 def affinity_scores(
@@ -57,11 +53,7 @@ def affinity_scores(
     """
     check_cam(cam_KHW, class_ids, image_HW3.shape[:2])
     cam_KHW = np.clip(cam_KHW.astype(np.float32), 0.0, 1.0)
-    unaries = [
-        unary_from_probabilities(background_stack(cam_KHW, alpha)) for alpha in (config.alpha_low, config.alpha_high)
-    ]
-    scores_2CHW: np.ndarray = crf.refine_many(image_HW3, np.stack(unaries))
-    return scores_2CHW
+    return two_alpha_scores(cam_KHW, (config.alpha_low, config.alpha_high), image_HW3, crf)
 
 
 def label_from_scores(scores_2Chw: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def multi_scale_cam(
         maps_1Kyx = _flip_sum(model, scaled_HW3)[:, channels]
         for products, out_stride in ((cams, CAM_STRIDE), (high_res, 1)):
             products.append(_resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, out_stride, config, resampling))
-    return MultiScaleCam(_normalise(torch.cat(cams).sum(0)), _normalise(torch.cat(high_res).sum(0)))
+    return MultiScaleCam(normalise_cam(torch.cat(cams).sum(0)).cpu(), normalise_cam(torch.cat(high_res).sum(0)).cpu())
 
 
 def _flip_sum(model: CamClassifier, image_HW3: np.ndarray) -> torch.Tensor:
@@ -141,8 +141,9 @@ def _resample_aligned(
     return F.grid_sample(maps_1Kyx, grid_1yx2, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def _normalise(cam_Khw: torch.Tensor) -> torch.Tensor:
-    return (cam_Khw / (cam_Khw.amax(dim=(1, 2), keepdim=True) + _EPSILON)).cpu()
+def normalise_cam(cam_Khw: torch.Tensor) -> torch.Tensor:
+    """Returns CAMs with each class divided by its maximum."""
+    return cam_Khw / (cam_Khw.amax(dim=(1, 2), keepdim=True) + _EPSILON)
 
 
 def _check_class_ids(class_ids: Sequence[int], num_foreground: int) -> None:

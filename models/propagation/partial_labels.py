@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from models.affinity.affinity_labels import IGNORE_INDEX, check_cam
-from models.affinity.background_score import background_stack
+from models.affinity.affinity_scores import label_from_scores
+from models.affinity.background_score import background_stack, check_alphas, two_alpha_scores
 from models.crf.config import DenseCRFConfig
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
-from models.crf.unaries import unary_from_probabilities
 from models.errors import InvalidInputError
 
 _SEED_FRACTION = 0.005
@@ -48,9 +48,7 @@ class PartialLabelConfig:
     crf: DenseCRFConfig = field(default_factory=lambda: PRESETS["wsgcn_partial_labels"].config)
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha_low <= self.alpha_high:
-            msg = f"alphas must satisfy 0 < alpha_low <= alpha_high; got {self.alpha_low} and {self.alpha_high}"
-            raise InvalidInputError(msg)
+        check_alphas(self.alpha_low, self.alpha_high)
         for name in ("foreground_fraction", "min_foreground_cam", "min_background_score", "min_crf_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 msg = f"{name} must be in [0, 1]; got {getattr(self, name)}"
@@ -72,12 +70,11 @@ def partial_label(
     """
     check_cam(cam_Khw, class_ids, image_hw3.shape[:2])
     cam_Khw = np.clip(cam_Khw.astype(np.float32), 0.0, 1.0)
-    stacks_2Chw = np.stack([background_stack(cam_Khw, alpha) for alpha in (config.alpha_low, config.alpha_high)])
-    unaries_2Chw = np.stack([unary_from_probabilities(stack) for stack in stacks_2Chw])
-    prob_low_Chw, prob_high_Chw = crf.refine_many(image_hw3, unaries_2Chw)
-    voted_Chw = np.concatenate([prob_high_Chw[:1], prob_low_Chw[1:]])
-    label_hw = _crf_label(prob_low_Chw, prob_high_Chw)
-    sure_hw = _cam_sure(cam_Khw, stacks_2Chw[1], np.unique(prob_low_Chw.argmax(axis=0)), config)
+    prob_2Chw = two_alpha_scores(cam_Khw, (config.alpha_low, config.alpha_high), image_hw3, crf)
+    voted_Chw = np.concatenate([prob_2Chw[1, :1], prob_2Chw[0, 1:]])
+    label_hw = label_from_scores(prob_2Chw)
+    strict_Chw = background_stack(cam_Khw, config.alpha_high)
+    sure_hw = _cam_sure(cam_Khw, strict_Chw, np.unique(prob_2Chw[0].argmax(axis=0)), config)
     sure_hw &= voted_Chw.max(axis=0) >= config.min_crf_probability
     sure_hw &= label_hw == voted_Chw.argmax(axis=0)
     ids = np.array([0, *class_ids], dtype=np.uint8)
@@ -112,14 +109,6 @@ def add_seeds(
         order = np.argsort(-score_hw, axis=None, kind="stable")
         free = order[(partial_hw.flat[order] == IGNORE_INDEX) & (score_hw.flat[order] > floor)]
         partial_hw.flat[free[:num_seeds]] = class_id
-
-
-def _crf_label(prob_low_Chw: np.ndarray, prob_high_Chw: np.ndarray) -> np.ndarray:
-    """Returns local labels: foreground of the first CRF, but background wherever the second one sees it."""
-    label_hw: np.ndarray = prob_low_Chw.argmax(axis=0)
-    label_hw[label_hw == 0] = IGNORE_INDEX
-    label_hw[prob_high_Chw.argmax(axis=0) == 0] = 0
-    return label_hw
 
 
 def _cam_sure(

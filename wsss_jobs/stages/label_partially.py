@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field, field_validator
 
 from models.affinity.affinity_labels import IGNORE_INDEX
-from models.classifiers.multi_scale_cam import CAM_STRIDE
+from models.classifiers.multi_scale_cam import CAM_STRIDE, normalise_cam
 from models.crf.dense_crf import DenseCRF
 from models.images import resize
 from models.pooled_grid import cell_means, reduced_image
@@ -22,8 +23,6 @@ from wsss_jobs.stages.base import (
 )
 from wsss_jobs.stages.cam_sizes import check_finite, full_resolution
 from wsss_jobs.stages.crf_presets import crf_by_name_inside
-
-_EPSILON = 1e-5  # as where CAMs are made
 
 
 class LabelPartiallyConfig(StageConfig):
@@ -73,5 +72,4 @@ class LabelPartially(ItemStage):
         if self._stride == CAM_STRIDE:
             return cams.cam_Khw, resize(entry.image, cams.cam_Khw.shape[1:], "lanczos")
         cam_Khw = cell_means(full_resolution(cams, entry.item), self._stride)
-        cam_Khw /= cam_Khw.max(axis=(1, 2), keepdims=True) + _EPSILON
-        return cam_Khw, reduced_image(entry.image, self._stride)
+        return normalise_cam(torch.from_numpy(cam_Khw)).numpy(), reduced_image(entry.image, self._stride)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.fan_out import ActorResources, FanOutPolicy, FinalOutcome, Leg, WorkItem
+from cluster.fan_out import FanOutPolicy, FinalOutcome, WorkItem
 from cluster.fan_out.run import fan_out
 from cluster.session import Session
 from cluster.store_metrics import StoreMetrics
@@ -14,13 +14,13 @@ from wsss_jobs.config.recipe import JobResources
 from wsss_jobs.datasets.records import Dataset, DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.job_progress import new_driver_id
+from wsss_jobs.legs import legs_of
 from wsss_jobs.observer import RunObserver
 from wsss_jobs.pipeline import Plan, PlannedStage, Segment
 from wsss_jobs.receipt_buffer import ReceiptBuffer
-from wsss_jobs.run_store import forwarded_environment
 from wsss_jobs.stage_claim import StageClaim
 from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
-from wsss_jobs.stages.base import Device, ItemStage, StageResources, TrainStage
+from wsss_jobs.stages.base import Device, ItemStage, TrainStage
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.stage_outputs import StageOutputs
@@ -120,10 +120,11 @@ def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Seque
         first_worker_timeout_s=run.resources.first_worker_timeout_s,
         max_in_flight_items=run.resources.max_in_flight_items,
     )
+    jobs = [_stage_job(run, stage, folder if stage is segment.sink else None) for stage in segment.stages]
     try:
         fan_out(
             [WorkItem(item.item_id, item) for item in _longest_first(todo)],
-            [_leg(run, stage, folder if stage is segment.sink else None) for stage in segment.stages],
+            legs_of(segment.stages, jobs),
             on_outcome=on_outcome,
             on_progress=lambda snapshot: run.observer.items_progress(segment.sink, snapshot),
             policy=policy,
@@ -133,40 +134,20 @@ def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Seque
         buffer.flush()
 
 
-def _leg(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> Leg:
+def _stage_job(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -> StageJob:
     assert issubclass(stage.spec, ItemStage)
-    device = stage.resources.device_on(run.device)
-    num_threads = max(1, int(stage.resources.num_cpus))
-    job = StageJob(
+    return StageJob(
+        name=stage.name,
         spec=stage.spec,
         config=stage.config,
         inputs=stage_inputs(stage, run.by_name, run.store),
         sink=sink,
         class_names=run.dataset.class_names,
         seed=run.seed,
-        device=device,
-        num_threads=num_threads,
+        device=stage.resources.device_on(run.device),
+        num_threads=max(1, int(stage.resources.num_cpus)),
         run_id=run.run_id,
     )
-    resources = (
-        ActorResources(num_cpus=0, num_gpus=stage.resources.num_gpus)
-        if device == "cuda"
-        else ActorResources(num_cpus=max(stage.resources.num_cpus, 1e-3))
-    )
-    return Leg(
-        name=stage.name,
-        factory=job,
-        resources=resources,
-        max_actors=stage.resources.max_workers,
-        batch_size=batch_size(stage.spec, stage.resources, device),
-        deadline_s=stage.resources.deadline_s,
-        env_vars=forwarded_environment(),
-    )
-
-
-def batch_size(spec: type[ItemStage], resources: StageResources, device: Device) -> int:
-    """Returns how many items a worker gets a call: the recipe's number, else what suits the stage on the device."""
-    return resources.batch_size or spec.BATCH_SIZES[device]
 
 
 def _run_training(run: RunContext, stage: PlannedStage) -> None:
@@ -261,6 +242,6 @@ def _receipt(item: DatasetItem, outcome: FinalOutcome) -> dict[str, Any]:
         "actor_id": outcome.actor_id,
     }
     row |= {f"{leg}_seconds": seconds for leg, seconds in outcome.seconds.items()}
-    for leg, receipt in outcome.receipts.items():
-        row |= {key if key == "masks" else f"{leg}_{key}": value for key, value in receipt.items()}
+    for receipt in outcome.receipts.values():
+        row |= receipt
     return row

@@ -27,11 +27,13 @@ class StageJob:
     """All that a process needs to run a stage; picklable, and called in the actor's process.
 
     Attributes:
+        name: The stage's, before its columns in receipts.
         sink: Where records are stored, or None when they are streamed on.
         num_threads: Threads that the worker may use.
         run_id: The run, as metrics name it.
     """
 
+    name: str
     spec: type[ItemStage]
     config: StageConfig
     inputs: StageInputs
@@ -61,6 +63,11 @@ class StageWorker:
         }
         context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts)
         self._stage = job.spec(job.config, context)
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self._job.name
 
     def run(self, items: Sequence[WorkItem], upstream: Sequence[Any]) -> list[Outcome]:
         """Returns one outcome an item; records that are not stored become its payload."""
@@ -99,10 +106,15 @@ class StageWorker:
     def _outcome(self, item: WorkItem, result: Ok | Failed) -> Outcome:
         if isinstance(result, Failed):
             return Outcome(item.id, ok=False, reason=result.reason, message=result.message)
-        receipt: dict[str, Any] = {"device": self._job.device, **_finite(result.scores)}
+        receipt = self._columns({"device": self._job.device, **_finite(result.scores)})
         if self._job.sink is None:
             return Outcome(item.id, ok=True, receipt=receipt, payload=result.record)
-        return Outcome(item.id, ok=True, receipt=receipt | self._job.sink.commit(item.payload, result.record))
+        stored = self._columns(self._job.sink.commit(item.payload, result.record))
+        return Outcome(item.id, ok=True, receipt=receipt | stored)
+
+    def _columns(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns facts under the names of a receipt's columns."""
+        return {key if key == "masks" else f"{self.name}_{key}": value for key, value in facts.items()}
 
 
 def read_image(item: DatasetItem) -> Any:

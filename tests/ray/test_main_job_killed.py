@@ -38,7 +38,9 @@ def half_done(request, finished_job, tmp_path):
 
 
 def arguments(recipe, run):
-    return ("run", recipe, "--set", f"store.uri={run.parent}", *ONE_BY_ONE, "--no-report")
+    # Another share of a core than the stage behind it: the two get processes of their own, as with a GPU.
+    streamed = ("--set", "stages.propagate_gcn.resources.num_cpus=0.5")
+    return ("run", recipe, "--set", f"store.uri={run.parent}", *ONE_BY_ONE, *streamed, "--no-report")
 
 
 def wait_for_first(run, pattern, process, timeout_s=120):

@@ -15,6 +15,7 @@ from cluster.errors import ClusterError
 from cluster.interruption import sigterm_as_ctrl_c
 from models.errors import InvalidInputError
 from wsss_jobs.cli.data import data_app
+from wsss_jobs.cli.export import export
 from wsss_jobs.cli.inspect import doctor, failed, plan
 from wsss_jobs.cli.results import evaluate, report
 from wsss_jobs.cli.run import run
@@ -42,6 +43,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     verify,
     evaluate,
     report,
+    export,
     doctor,
 )
 for _verb in _VERBS:

@@ -59,7 +59,8 @@ def _sources_digest(sources: Sequence[SourceImage], class_names: tuple[str, ...]
 
 def _source_content(source: SourceImage) -> list[Any]:
     problem = None if source.problem is None else source.problem.reason
-    stamp = [source.source_key, source.uri, source.labels, source.split, source.mask_uri, problem]
+    stamp: list[Any] = [source.source_key, source.uri, source.labels, source.split, source.mask_uri, problem]
+    stamp += source.boxes_xywh  # nothing where there are none: indices of before this field stay valid
     return [*stamp, *_file_state(source.uri)]
 
 

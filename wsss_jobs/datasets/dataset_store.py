@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 import pyarrow as pa
 
@@ -26,6 +27,7 @@ ITEMS = TableKind(
             ("labels", pa.list_(pa.uint8())),
             ("split", pa.string()),
             ("mask_uri", pa.string()),
+            ("boxes_xywh", pa.list_(pa.list_(pa.float64()))),
         ]
     ),
 )
@@ -53,7 +55,7 @@ def load_dataset(store: ObjectStore) -> Dataset:
         ObjectNotFoundError: There is none.
     """
     table = read_table(store, ITEMS_KEY, ITEMS)
-    items = tuple(DatasetItem(**(row | {"labels": tuple(row["labels"])})) for row in table.to_pylist())
+    items = tuple(_item(row) for row in table.to_pylist())
     class_names = tuple(json.loads(metadata_of(table, "class_names") or "[]"))
     return Dataset(class_names, items, metadata_of(table, "fingerprint") or "")
 
@@ -65,6 +67,11 @@ def load_rejected(store: ObjectStore) -> list[DataError]:
     except ObjectNotFoundError:
         return []
     return [DataError(row["source_key"], row["reason"], row["message"]) for row in table.to_pylist()]
+
+
+def _item(row: dict[str, Any]) -> DatasetItem:
+    boxes = row.get("boxes_xywh") or ()  # older files have none
+    return DatasetItem(**(row | {"labels": tuple(row["labels"]), "boxes_xywh": tuple(map(tuple, boxes))}))
 
 
 def _text(message: str) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from wsss_jobs.datasets.config import FolderConfig, VocConfig
+from wsss_jobs.datasets.coco import num_without_objects
+from wsss_jobs.datasets.config import CocoConfig, CubConfig, DatasetConfig, VocConfig
 from wsss_jobs.datasets.examination import Examined, examine
 from wsss_jobs.datasets.image_folder import source_text
 from wsss_jobs.datasets.images import MIN_SIDE_PX
 from wsss_jobs.datasets.index import Progress, parallel_map
 from wsss_jobs.datasets.records import SourceImage
-from wsss_jobs.datasets.sources import load_class_names, load_sources, open_image_folder
+from wsss_jobs.datasets.sources import load_class_names, load_sources, open_image_folders
 from wsss_jobs.errors import DataError
 
 Severity = Literal["error", "warning", "note"]
@@ -74,7 +75,7 @@ class Diagnosis:
 
 
 def diagnose(
-    config: VocConfig | FolderConfig,
+    config: DatasetConfig,
     *,
     num_threads: int | None = None,
     min_side_px: int = MIN_SIDE_PX,
@@ -101,6 +102,7 @@ def diagnose(
         *_of_classes(per_class),
         *_not_listed(config, sources),
         *_without_mask(sources),
+        *_without_objects(config),
     ]
     findings.sort(key=lambda finding: (_ORDER[finding.severity], finding.code, finding.item, finding.message))
     return Diagnosis(len(sources), len(usable), per_class, tuple(findings))
@@ -158,13 +160,14 @@ def _of_classes(per_class: dict[str, int]) -> Iterable[Finding]:
         yield Finding("note", "class_imbalance", "", message, "expect weaker masks for the rare class")
 
 
-def _not_listed(config: VocConfig | FolderConfig, sources: Sequence[SourceImage]) -> Iterable[Finding]:
-    folder = open_image_folder(config)
+def _not_listed(config: DatasetConfig, sources: Sequence[SourceImage]) -> Iterable[Finding]:
+    if isinstance(config, CocoConfig) and config.images_without_objects == "leave_out":
+        sources = load_sources(config.model_copy(update={"images_without_objects": "keep"}))
     listed = {source.uri for source in sources}
-    names = [name for name in folder if folder.uri_of(name) not in listed]
+    names = [name for folder in open_image_folders(config) for name in folder if folder.uri_of(name) not in listed]
     if names:
         message = f"{len(names)} image files are in no list ({_some(names)})"
-        is_usual = isinstance(config, VocConfig)  # a VOC folder holds the images of all splits
+        is_usual = isinstance(config, VocConfig | CubConfig)  # their folder holds the images of all splits
         remedy = "name their split if they should be used" if is_usual else "add them to the tags file or ignore this"
         yield Finding("note" if is_usual else "warning", "not_listed", "", message, remedy)
 
@@ -174,6 +177,16 @@ def _without_mask(sources: Sequence[SourceImage]) -> Iterable[Finding]:
     if without and len(without) < len(sources):
         message = f"{len(without)} of {len(sources)} images have no ground-truth mask ({_some(without)})"
         yield Finding("note", "mask_missing", "", message, "scores cover the others alone")
+
+
+def _without_objects(config: DatasetConfig) -> Iterable[Finding]:
+    if not isinstance(config, CocoConfig) or not (number := num_without_objects(config)):
+        return
+    if config.images_without_objects == "leave_out":
+        remedy = "they are not part of the set; images_without_objects: keep makes them so"
+    else:
+        remedy = "they are part of the set, without tags"
+    yield Finding("note", "without_objects", "", f"{number} images have no annotation", remedy)
 
 
 def _some(names: Sequence[str]) -> str:

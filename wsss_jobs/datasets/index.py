@@ -99,7 +99,15 @@ def _read(source: SourceImage, min_side_px: int) -> DatasetItem | DataError:
         return error
     item_id = hashlib.sha256(data).hexdigest()[:_ITEM_ID_HEX_DIGITS]
     return DatasetItem(
-        item_id, source.source_key, source.uri, width_px, height_px, source.labels, source.split, source.mask_uri
+        item_id,
+        source.source_key,
+        source.uri,
+        width_px,
+        height_px,
+        source.labels,
+        source.split,
+        source.mask_uri,
+        source.boxes_xywh,
     )
 
 

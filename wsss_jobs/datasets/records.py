@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from wsss_jobs.errors import DataError
 
+Boxes = tuple[tuple[float, float, float, float], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
@@ -17,6 +19,7 @@ class SourceImage:
         labels: The class ids of its tags, ascending, 1..C-1.
         split: Name of the list that it comes from, such as `train`.
         mask_uri: Its ground truth, for scoring alone.
+        boxes_xywh: Its objects' boxes, where the set has any: left, top, width, height in px. For scoring alone.
         problem: What is wrong with its entry or its tags; such an image is reported and left out, and the set goes on.
     """
 
@@ -26,6 +29,7 @@ class SourceImage:
     split: str
     mask_uri: str | None = None
     problem: DataError | None = None
+    boxes_xywh: Boxes = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,10 @@ class DatasetItem:
         uri: See `SourceImage`.
         width_px: Width after the EXIF rotation.
         height_px: Height after the EXIF rotation.
-        labels: See `SourceImage`; never empty.
+        labels: See `SourceImage`; empty only where the data set says that images without objects belong to it.
         split: See `SourceImage`.
         mask_uri: See `SourceImage`.
+        boxes_xywh: See `SourceImage`.
     """
 
     item_id: str
@@ -51,6 +56,7 @@ class DatasetItem:
     labels: tuple[int, ...]
     split: str
     mask_uri: str | None = None
+    boxes_xywh: Boxes = ()
 
 
 @dataclass(frozen=True, slots=True)

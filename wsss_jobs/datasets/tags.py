@@ -18,7 +18,7 @@ class TagRow:
         image: The name in the file.
         tags: Class names or class ids, as written.
         split: Name of its list, or None.
-        line: Line number in the file.
+        line: Line number in the file; of other files than CSV, the number of the entry.
     """
 
     image: str

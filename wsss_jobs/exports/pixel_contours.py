@@ -23,7 +23,12 @@ _RIGHT, _DOWN, _LEFT, _UP = range(4)
 
 def outlines(mask_HW: NDArray[np.bool_]) -> list[list[Point]]:
     """One polygon a 4-connected part, the part's pixels on the right of its way; highest, then leftmost parts first."""
-    loops = _loops(mask_HW)
+    rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+    if not rows.size:
+        return []
+    x, y = int(columns[0]), int(rows[0])
+    box_HW = mask_HW[y : int(rows[-1]) + 1, x : int(columns[-1]) + 1]
+    loops = [[(left + x, top + y) for left, top in loop] for loop in _loops(box_HW)]
     cuts = _cuts(loops, mask_HW.shape)
     return [_with_holes(index, loops, cuts) for index, loop in enumerate(loops) if _is_outer(loop)]
 

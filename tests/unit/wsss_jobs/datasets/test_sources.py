@@ -196,13 +196,12 @@ def test_configs_are_told_apart_and_unknown_keys_refused():
     assert adapter.validate_python({"format": "voc", "root": "x", "splits": "val"}).splits == ("val",)
     folder = adapter.validate_python({"format": "folder", "images": "x", "tags": "y", "classes": ["a"]})
     assert folder.classes == ("a",)
-    for bad in ({"format": "voc"}, {"format": "coco"}, {"format": "voc", "root": "x", "split": "train"}, {"root": "x"}):
+    for bad in (
+        {"format": "voc"},
+        {"format": "coco"},
+        {"format": "ade"},
+        {"format": "voc", "root": "x", "split": "train"},
+        {"root": "x"},
+    ):
         with pytest.raises(ValidationError):
             adapter.validate_python(bad)
-
-
-@pytest.fixture
-def local_store(tmp_path):
-    from wsss_jobs.storage.uris import open_store
-
-    return open_store(tmp_path / "store")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 from small_job import NUM_IMAGES, SMALL_STAGES, digests, small_recipe, write_recipe
 
 from wsss_jobs.storage.mask_png import decode_mask
@@ -45,6 +46,21 @@ def test_every_image_has_a_mask_of_its_size_with_its_tags_only(finished_job):
         label = decode_mask(data, "mask")
         assert label.shape == (item["height_px"], item["width_px"])
         assert set(np.unique(label)) <= {0, *item["labels"]}
+
+
+def test_masks_are_exported(finished_job, wsss, tmp_path):
+    recipe, run, _ = finished_job
+    done = wsss("export", recipe, "--format", "coco_polygons", "--to", tmp_path / "coco", "--split", "val")
+    assert done.returncode == 0, done.stderr[-3000:]
+    coco = COCO(tmp_path / "coco/annotations/instances.json")
+    [masks] = run.glob("gcn_masks-*/masks")
+    assert 0 < len(coco.imgs) < NUM_IMAGES
+    for image in coco.imgs.values():
+        label_HW = decode_mask((masks / f"{image['file_name'].rpartition('.')[0]}.png").read_bytes())
+        found_HW = np.zeros_like(label_HW)
+        for annotation in coco.imgToAnns[image["id"]]:
+            found_HW[coco.annToMask(annotation) > 0] = annotation["category_id"]
+        np.testing.assert_array_equal(found_HW, label_HW)
 
 
 def test_tables_say_who_did_what(finished_job):

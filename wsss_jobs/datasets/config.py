@@ -76,8 +76,8 @@ class CocoConfig(_DatasetConfig):
         masks: Folder with ground truth for scoring, as `wsss data coco-masks` renders it. It need not exist.
         classes: None takes the file's categories in the order of their ids (COCO's 80 become 1..80), else the names, or
             the address of a file with one name a line.
-        images_without_objects: `leave_out`: they are not part of the set. `keep`: they are, without tags: for networks
-            that need none, and for scoring; stages that read tags label them as background.
+        images_without_objects: `leave_out`: they are not part of the set. `keep`: they are, without tags. Classifiers
+            can learn from them; CAMs need a tag, so `infer_cams` has them as failed items.
     """
 
     format: Literal["coco"] = "coco"

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from models.classifiers.multi_scale_cam import DEFAULT_SCALES, CamResampling, multi_scale_cam
 from wsss_jobs import networks
+from wsss_jobs.errors import DataError
 from wsss_jobs.records import Cams, ClassifierCheckpoint
 from wsss_jobs.stages.base import (
     ItemInput,
@@ -50,6 +51,9 @@ class InferCams(ItemStage):
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:
+        if not entry.item.labels:
+            message = "has no tags, and CAMs are of tags; leave images without objects out of the data set"
+            raise DataError(entry.item.source_key, "unlabelled", message)
         result = multi_scale_cam(
             self._model, entry.image, entry.item.labels, self._config.scales, self._config.resampling
         )

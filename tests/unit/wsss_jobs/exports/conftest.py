@@ -60,7 +60,7 @@ def masks() -> dict[str, np.ndarray]:
 def make_job(tmp_path: Path) -> Callable[..., PreparedJob]:
     """Writes images and the masks of the step `cam_masks`; one image has failed in it."""
 
-    def make(masks: dict[str, np.ndarray] | None = None, class_names: tuple[str, ...] = CLASS_NAMES, finished=True):
+    def make(masks=None, class_names=CLASS_NAMES, finished=True, packed=False):
         masks = difficult_masks() if masks is None else masks
         _write_images(tmp_path / "data", masks, class_names)
         recipe = {
@@ -84,7 +84,7 @@ def make_job(tmp_path: Path) -> Callable[..., PreparedJob]:
                 label_HW = masks[item.source_key]
                 outputs.commit_mask(item, label_HW if variant == "masks" else np.zeros_like(label_HW), variant)
         if finished:
-            outputs.finalise(job.dataset.items, "masks")
+            outputs.finalise(job.dataset.items, "masks", pack_masks=packed)
         return job
 
     return make

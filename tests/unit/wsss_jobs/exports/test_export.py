@@ -47,6 +47,15 @@ def test_other_steps_and_splits(job, masks, tmp_path):
     assert names == sorted(masks)[::3]
 
 
+def test_packed_masks_give_the_same(make_job, masks, tmp_path):
+    job = make_job(packed=True)
+    assert not list(tmp_path.glob("runs/tiny/cam_masks-*/masks/*.png"))
+    export_masks(job, ExportRequest("voc", str(tmp_path / "out")))
+    for key, label_HW in masks.items():
+        found_HW = np.array(Image.open(tmp_path / f"out/SegmentationClass/{key}.png"))
+        np.testing.assert_array_equal(found_HW, label_HW)
+
+
 def test_an_interrupted_export_does_not_look_finished_and_can_go_on(job, masks, tmp_path, monkeypatch):
     request = ExportRequest("voc", str(tmp_path / "out"))
     voc = FORMATS["voc"]

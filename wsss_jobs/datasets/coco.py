@@ -100,7 +100,9 @@ def num_without_objects(config: CocoConfig) -> int:
 
 
 def read_coco_tags(uri: str) -> CocoTags:
-    """The categories and tags of an instances JSON; read in one pass, and once a process unless it changes.
+    """The categories and tags of an instances JSON; read in one pass, once a process.
+
+    A local file that has changed is read again; an object of S3 is taken not to change.
 
     Raises:
         ConfigError: It is missing, no instances JSON, or names an image or a category that it does not have.

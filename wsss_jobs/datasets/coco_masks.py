@@ -42,7 +42,7 @@ def render_coco_masks(
 ) -> list[DataError]:
     """Write the mask of every image of a split that has none yet; what could not be rendered.
 
-    The file of annotations is read in one pass and never held whole.
+    The file of annotations is never held whole.
 
     Raises:
         ConfigError: The file cannot be read, or pycocotools is not installed.

@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Point = tuple[int, int]  # x, y
-Cuts = Mapping[
-    tuple[int, int], Sequence[int]
-]  # (loop, its corner that an edge begins at) -> the holes cut through to it
+Cuts = Mapping[tuple[int, int], Sequence[int]]  # (loop, corner where an edge begins) -> holes cut through to that edge
 _RIGHT, _DOWN, _LEFT, _UP = range(4)
 
 

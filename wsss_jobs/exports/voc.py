@@ -1,4 +1,4 @@
-"""PASCAL VOC's layout: palette PNGs, a list of them, and the class list. A `dataset` block of format `voc` reads it."""
+"""PASCAL VOC's layout: palette PNGs, a list of them, and the class list."""
 
 from typing import ClassVar
 

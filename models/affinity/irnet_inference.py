@@ -1,4 +1,4 @@
-"""Boundary map and node features of one whole image.
+"""Boundary map, node features and displacements of one whole image.
 
 Source: IRN's released inference: the image and its mirror, padded, logits averaged after mirroring back, then sigmoid.
 The released code pads every image to 512 x 512 and would crop larger ones; here the padded size follows the image.
@@ -25,17 +25,20 @@ class BoundaryFeatures:
     Attributes:
         boundary_hw: Class-boundary probability in [0, 1].
         features_Dhw: Node features of the GCN.
+        displacement_2hw: (dy, dx) to the instance's centroid, in cells, of the plain pass alone (released); None where
+            the network has no displacement branch.
     """
 
     boundary_hw: torch.Tensor
     features_Dhw: torch.Tensor
+    displacement_2hw: torch.Tensor | None
 
 
 @torch.no_grad()
 def boundary_features(
     model: IRNet, image_HW3: np.ndarray, encoder: EncoderConfig, node_features: NodeFeatures = "released"
 ) -> BoundaryFeatures:
-    """Returns boundary probabilities and node features of one image, on the model's device.
+    """Returns boundary probabilities, node features and displacements of one image, on the model's device.
 
     Args:
         encoder: Gives the padded sizes. Without a rule of its own, images smaller than 512 pixels are padded to 512 x
@@ -54,7 +57,9 @@ def boundary_features(
     features_Dhw = _merge(output.edge_features_BDhw, h, w, aligned=encoder.is_corner_aligned)
     if node_features == "released":
         features_Dhw = features_Dhw * model.edge.last.weight.view(-1, 1, 1)
-    return BoundaryFeatures(torch.sigmoid(logits_hw), features_Dhw.contiguous())
+    displacement = output.displacement_B2hw
+    displacement_2hw = None if displacement is None else displacement[0, :, :h, :w]
+    return BoundaryFeatures(torch.sigmoid(logits_hw), features_Dhw.contiguous(), displacement_2hw)
 
 
 def _with_mirror(image_3HW: torch.Tensor, width: int, *, aligned: bool) -> torch.Tensor:

@@ -39,7 +39,7 @@ SMALL_STAGES = [
         "radius": 4,
         "crop_px": 64,
     },
-    {"stage": "random_walk"},
+    {"stage": "random_walk", "instances": {}},
     {"stage": "refine_masks", "name": "walk_masks", "unary": "label"},
     {"stage": "label_partially"},
     {"stage": "propagate_gcn", "gcn": {"num_steps": 20}},

@@ -22,6 +22,7 @@ class PlannedStage:
     Attributes:
         inputs: Port name -> name of the stage that feeds it.
         fingerprint: Hash of config, `VERSION`, run seed, data set and all that it reads.
+        extra_masks: Variants of masks that it or a streamed input of it makes beside the record.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PlannedStage:
     resources: StageResources
     inputs: Mapping[str, str]
     fingerprint: str
+    extra_masks: tuple[str, ...] = ()
 
     @property
     def is_streamed(self) -> bool:
@@ -93,15 +95,21 @@ def build_plan(entries: Sequence[StageEntry], dataset_fingerprint: str, seed: in
 def _plan(entry: StageEntry, earlier: Sequence[PlannedStage], dataset_fingerprint: str, seed: int) -> PlannedStage:
     inputs = {port: _feeder(entry, port, kind, earlier) for port, kind in entry.spec.READS.items()}
     by_name = {stage.name: stage for stage in earlier}
+    feeders = {port: by_name[name] for port, name in inputs.items()}
+    entry.spec.check_inputs(entry.name, entry.config, {port: feeder.config for port, feeder in feeders.items()})
     content = {
         "stage": entry.spec.NAME,
         "version": entry.spec.VERSION,
         "config": entry.config.model_dump(mode="json"),
         "seed": seed,
         "dataset": dataset_fingerprint,
-        "inputs": {port: by_name[name].fingerprint for port, name in inputs.items()},
+        "inputs": {port: feeder.fingerprint for port, feeder in feeders.items()},
     }
-    return PlannedStage(entry.name, entry.spec, entry.config, entry.resources, inputs, fingerprint(content))
+    streamed = [variant for feeder in feeders.values() if feeder.is_streamed for variant in feeder.extra_masks]
+    extra_masks = (*streamed, *entry.spec.extra_masks(entry.config))
+    return PlannedStage(
+        entry.name, entry.spec, entry.config, entry.resources, inputs, fingerprint(content), extra_masks
+    )
 
 
 def _feeder(entry: StageEntry, port: str, kind: type, earlier: Sequence[PlannedStage]) -> str:

@@ -9,11 +9,15 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
+from models.propagation.instance_masks import InstanceMasks
 from wsss_jobs.errors import StageError
 
 Tensors = Mapping[str, np.ndarray]
 Storage = Literal["tensors", "mask", "streamed"]
 ScoreDomain = Literal["log_probability", "probability", "activation"]
+
+INSTANCE_MASKS = "instances"
+"""The variant of instance masks, where a recipe asks for them."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,18 @@ class Mask(LabelMap):
 
     Attributes:
         before_crf_HW: The same read-out without the CRF, or None when no CRF ran.
+        instances: What came along with the scores that it was made of; stored beside it as variant `instances`.
     """
 
     variants: ClassVar[tuple[str, ...]] = ("masks_before_crf", "masks")
 
     before_crf_HW: np.ndarray
+    instances: InstanceMasks | None = None
 
     def to_masks(self) -> dict[str, np.ndarray]:
-        """Returns both label images; the final one last, because it is the commit record."""
-        return {"masks_before_crf": self.before_crf_HW, "masks": self.label_HW}
+        """Returns all label images; the final one last, because it is the commit record."""
+        extra = {} if self.instances is None else {INSTANCE_MASKS: self.instances.id_HW}
+        return extra | {"masks_before_crf": self.before_crf_HW, "masks": self.label_HW}
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,8 @@ class ClassScores:
         scores_Chw: `[K + 1, h, w]` float32.
         domain: What the scores are, and so what may be interpolated.
         corner_aligned: Whether the outermost cells lie on the outermost pixels (`align_corners=True`).
+        instances: Instance masks that were read out on the way, at full resolution; whoever stores masks of these
+            scores stores them too.
     """
 
     storage: ClassVar[Storage] = "streamed"
@@ -127,6 +136,7 @@ class ClassScores:
     scores_Chw: np.ndarray
     domain: ScoreDomain
     corner_aligned: bool
+    instances: InstanceMasks | None = None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """How the records of a plan lie in a store, and how those of one item are read and written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.pipeline import PlannedStage
-from wsss_jobs.records import AffinityScores, Cams, LabelMap, Record, label_map
+from wsss_jobs.records import INSTANCE_MASKS, AffinityScores, Cams, LabelMap, Mask, Record, label_map
+from wsss_jobs.storage.instance_rows import InstanceRow
 from wsss_jobs.storage.manifest import StageKind
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.stage_outputs import StageOutputs
@@ -42,13 +43,23 @@ class StageFolder:
             return {"tensors_sha256": self.outputs.commit_tensors(item, record.to_tensors())}
         if not isinstance(record, LabelMap):
             raise StageError(f"{type(record).__name__} is streamed and cannot be stored")
-        facts = [self.outputs.commit_mask(item, label, variant) for variant, label in record.to_masks().items()]
+        objects = {INSTANCE_MASKS: _instance_rows(record)}
+        facts = [
+            self.outputs.commit_mask(item, label, variant, objects.get(variant))
+            for variant, label in record.to_masks().items()
+        ]
         return {"masks": [fact.as_receipt() for fact in facts]}
+
+
+def _instance_rows(record: LabelMap) -> list[InstanceRow]:
+    if not isinstance(record, Mask) or record.instances is None:
+        return []
+    return [InstanceRow(number, **asdict(instance)) for number, instance in enumerate(record.instances.instances, 1)]
 
 
 def stage_folder(stage: PlannedStage, run_store: ObjectStore) -> StageFolder:
     """Returns where a stage's records lie."""
-    variants = getattr(stage.spec.WRITES, "variants", ("masks",))
+    variants = (*stage.extra_masks, *getattr(stage.spec.WRITES, "variants", ("masks",)))
     return StageFolder(StageOutputs(run_store, stage.name, stage.fingerprint, variants), stage.spec.WRITES)
 
 

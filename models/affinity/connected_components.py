@@ -1,4 +1,4 @@
-"""Connected components of an integer map: neighbours above, below, left and right with the same value belong together."""
+"""Connected components of an integer map: a cell belongs to those of its four neighbours that have its value."""
 
 import torch
 from torch import Tensor

@@ -57,7 +57,9 @@ def cluster_cells(displacement_2hw: Tensor, centroid_2hw: Tensor, max_displaceme
     _check(displacement_2hw)
     component_hw = connected_components(displacement_2hw.norm(dim=0) < max_displacement)
     row_hw, column_hw = centroid_2hw.round().long()
-    return torch.unique(component_hw[row_hw, column_hw], return_inverse=True)[1]
+    _, cluster_hw = torch.unique(component_hw[row_hw, column_hw], return_inverse=True)
+    assert isinstance(cluster_hw, Tensor)
+    return cluster_hw
 
 
 def _check(displacement_2hw: Tensor) -> None:

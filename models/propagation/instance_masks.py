@@ -122,7 +122,8 @@ def instance_masks(
     score_HW = score_HW / score_HW.max().clamp_min(1e-12)  # a walk that lost all mass stays background
     part_HW[score_HW <= config.background_threshold] = 0
     class_of_part = [class_ids[local] for local, _ in parts]
-    return _read_out(part_HW.cpu(), score_HW.cpu().numpy(), class_of_part, config)
+    piece_HW = connected_components(part_HW)
+    return _read_out(piece_HW.cpu().numpy(), part_HW.cpu().numpy(), score_HW.cpu().numpy(), class_of_part, config)
 
 
 def _parts(cam_Khw: Tensor, cluster_hw: Tensor) -> list[tuple[int, int]]:
@@ -151,9 +152,12 @@ def _walked(
 
 
 def _read_out(
-    part_HW: Tensor, score_HW: np.ndarray, class_of_part: Sequence[int], config: InstanceConfig
+    piece_HW: np.ndarray,
+    part_HW: np.ndarray,
+    score_HW: np.ndarray,
+    class_of_part: Sequence[int],
+    config: InstanceConfig,
 ) -> InstanceMasks:
-    piece_HW, part_HW = connected_components(part_HW).numpy(), part_HW.numpy()
     num_pieces = int(piece_HW.max())
     found = [
         (_instance(piece_HW == number, part_HW, score_HW, class_of_part, config), number)

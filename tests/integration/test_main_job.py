@@ -63,6 +63,29 @@ def test_masks_are_exported(finished_job, wsss, tmp_path):
         np.testing.assert_array_equal(found_HW, label_HW)
 
 
+def test_instances_of_the_walk_lie_beside_its_masks(finished_job):
+    """Each object is of a tag of its image; its pixels in the map are as many as its row says."""
+    _, run, _ = finished_job
+    [folder] = run.glob("walk_masks-*")
+    tags = {row["item_id"]: row["labels"] for path in run.glob("dataset-*/items.parquet") for row in rows_of(path)}
+    rows = [row for row in rows_of(folder / "masks.parquet") if row["variant"] == "instances"]
+    assert len(rows) == NUM_IMAGES
+    assert sum(len(row["instances"]) for row in rows) >= NUM_IMAGES // 2
+    for row in rows:
+        ids = decode_mask((folder / row["key"]).read_bytes(), row["key"])
+        assert ids.shape == (row["height_px"], row["width_px"])
+        assert set(np.unique(ids)) - {0} == {found["instance_id"] for found in row["instances"]}
+        for found in row["instances"]:
+            assert found["class_id"] in tags[row["item_id"]]
+            assert found["num_px"] == (ids == found["instance_id"]).sum()
+    [gcn] = run.glob("gcn_masks-*")
+    assert not (gcn / "instances").exists()
+
+
+def rows_of(path):
+    return pq.read_table(path).to_pylist()
+
+
 def test_tables_say_who_did_what(finished_job):
     _, run, _ = finished_job
     [table] = run.glob("gcn_masks-*/masks.parquet")
@@ -187,7 +210,7 @@ def test_the_job_runs_on_s3_and_gives_the_bytes_of_the_folder(finished_job, wsss
         for info in bucket.child("runs/small").list()
     }
     masks = {key for key in stored if key.endswith(".png") and "_masks-" in key}
-    assert len(masks) == 4 * NUM_IMAGES
+    assert len(masks) == 5 * NUM_IMAGES  # two stages with two variants, and the instances of the walk
     local = digests(run, "*_masks-*/**/*.png")
     assert {key: stored[key] for key in masks} == {key: local[key] for key in masks}
     assert "report/small/index.html" in stored

@@ -143,6 +143,26 @@ class StageSpec(ABC):
     WRITES: ClassVar[type]
     RESOURCES: ClassVar[StageResources] = StageResources()
 
+    @staticmethod
+    def extra_masks(config: Any) -> tuple[str, ...]:
+        """Returns the variants of masks that travel with its streamed record, and are stored by who stores masks."""
+        del config
+        return ()
+
+    @staticmethod
+    def check_inputs(name: str, config: Any, feeders: Mapping[str, StageConfig]) -> None:
+        """Rejects a config that does not fit those of the stages that feed it.
+
+        Args:
+            name: The stage, as the recipe names it.
+            config: Its own settings.
+            feeders: Port name -> settings of the stage that feeds it.
+
+        Raises:
+            ConfigError: They do not fit.
+        """
+        del name, config, feeders
+
 
 class ItemStage(StageSpec):
     """A stage that works item by item; its constructor loads weights on the worker.

@@ -1,6 +1,10 @@
-"""IRN's random walk over the boundary map: the baseline of WSGCN-I (Ahn et al., CVPR 2019, section 4.3)."""
+"""IRN's random walk over the boundary map: the baseline of WSGCN-I (Ahn et al., CVPR 2019, section 4.3).
 
-from collections.abc import Mapping
+Where the recipe asks for them, it also reads out instances: the same walk for the part of each map that belongs to one
+centroid of the displacement field.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -8,10 +12,12 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
-from models.affinity.irnet_inference import boundary_features
+from models.affinity.irnet_inference import BoundaryFeatures, boundary_features
+from models.propagation.instance_masks import InstanceConfig, InstanceMasks, instance_masks
 from models.propagation.random_walk import RandomWalkConfig, random_walk
 from wsss_jobs import networks
-from wsss_jobs.records import Cams, ClassScores, IRNetCheckpoint
+from wsss_jobs.errors import ConfigError
+from wsss_jobs.records import INSTANCE_MASKS, Cams, ClassScores, IRNetCheckpoint
 from wsss_jobs.stages.base import (
     ItemInput,
     ItemStage,
@@ -31,14 +37,17 @@ class RandomWalkStageConfig(StageConfig):
     Attributes:
         walk: Radius, exponent and length of the walk.
         background_threshold: Constant score of the background after the walk. IRN: 0.25.
+        instances: Also make instance masks, stored by the mask stage that reads these scores; `{}` for IRN's values.
+            Needs `with_displacement` in train_affinity. Takes one walk for each class and centroid.
     """
 
     walk: RandomWalkConfig = Field(default_factory=RandomWalkConfig)
     background_threshold: float = Field(default=0.25, ge=0, le=1)
+    instances: InstanceConfig | None = None
 
 
 class RandomWalkStage(ItemStage):
-    """`Cams`, images and `IRNetCheckpoint` in, `ClassScores` at stride 4 out."""
+    """`Cams`, images and `IRNetCheckpoint` in, `ClassScores` at stride 4 out, with instance masks if asked for."""
 
     NAME: ClassVar[str] = "random_walk"
     VERSION: ClassVar[int] = 1
@@ -46,6 +55,18 @@ class RandomWalkStage(ItemStage):
     READS: ClassVar[Mapping[str, type]] = {"cams": Cams, "affinity": IRNetCheckpoint}
     WRITES: ClassVar[type] = ClassScores
     RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
+
+    @staticmethod
+    def extra_masks(config: RandomWalkStageConfig) -> tuple[str, ...]:
+        """Returns the instance masks where they are asked for."""
+        return () if config.instances is None else (INSTANCE_MASKS,)
+
+    @staticmethod
+    def check_inputs(name: str, config: RandomWalkStageConfig, feeders: Mapping[str, StageConfig]) -> None:
+        """Rejects instances from a network that is trained without displacements."""
+        if config.instances is not None and not getattr(feeders["affinity"], "with_displacement", True):
+            message = f"stages.{name}.instances: its affinity network is trained without displacements"
+            raise ConfigError(f"{message}; set `with_displacement: true` there")
 
     def __init__(self, config: RandomWalkStageConfig, context: StageContext) -> None:
         self._config = config
@@ -56,13 +77,33 @@ class RandomWalkStage(ItemStage):
     def _one(self, entry: ItemInput) -> Ok:
         cams: Cams = entry.records["cams"]
         check_finite(cams, entry.item)
-        boundary_hw = boundary_features(self._model, entry.image, self._encoder).boundary_hw
+        found = boundary_features(self._model, entry.image, self._encoder)
         cam_Khw = torch.from_numpy(cams.cam_Khw.astype(np.float32)).to(self._device)
-        walked_Khw = random_walk(cam_Khw, boundary_hw, self._config.walk).float()
+        walked_Khw = random_walk(cam_Khw, found.boundary_hw, self._config.walk).float()
         walked_Khw = walked_Khw / self._full_resolution_maximum(walked_Khw, entry.item.height_px, entry.item.width_px)
         background_1hw = torch.full_like(walked_Khw[:1], self._config.background_threshold)
         scores_Chw = torch.cat([background_1hw, walked_Khw]).cpu().numpy()
-        return Ok(ClassScores((0, *cams.class_ids), scores_Chw, "activation", corner_aligned=False))
+        instances = self._instances(cam_Khw, cams.class_ids, found, entry)
+        scores = {} if instances is None else {"num_instances": float(len(instances.instances))}
+        record = ClassScores((0, *cams.class_ids), scores_Chw, "activation", corner_aligned=False, instances=instances)
+        return Ok(record, scores)
+
+    def _instances(
+        self, cam_Khw: torch.Tensor, class_ids: Sequence[int], found: BoundaryFeatures, entry: ItemInput
+    ) -> InstanceMasks | None:
+        if self._config.instances is None:
+            return None
+        assert found.displacement_2hw is not None  # check_inputs has seen to it
+        size_HW = (entry.item.height_px, entry.item.width_px)
+        return instance_masks(
+            cam_Khw,
+            class_ids,
+            found.boundary_hw,
+            found.displacement_2hw,
+            size_HW,
+            self._config.walk,
+            self._config.instances,
+        )
 
     @staticmethod
     def _full_resolution_maximum(walked_Khw: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor:

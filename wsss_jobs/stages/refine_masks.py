@@ -65,10 +65,10 @@ class RefineMasks(ItemStage):
         ids = np.array(scores.class_ids, dtype=np.uint8)
         local_HW = scores_CHW.argmax(axis=0)
         if self._crf is None:
-            return Ok(Mask(ids[local_HW], ids[local_HW]))
+            return Ok(Mask(ids[local_HW], ids[local_HW], scores.instances))
         prob_CHW = self._crf.refine(entry.image, self._unary(scores_CHW, local_HW))
         confidence = {"mean_confidence": float(prob_CHW.max(axis=0).mean())}
-        return Ok(Mask(ids[prob_CHW.argmax(axis=0)], ids[local_HW]), confidence)
+        return Ok(Mask(ids[prob_CHW.argmax(axis=0)], ids[local_HW], scores.instances), confidence)
 
     def _unary(self, scores_CHW: np.ndarray, local_HW: np.ndarray) -> np.ndarray:
         if self._config.unary == "label":

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from wsss_jobs.storage import instance_rows
+from wsss_jobs.storage.instance_rows import INSTANCES, InstanceRow, rows_of_png
 from wsss_jobs.storage.mask_png import decode_mask
 from wsss_jobs.storage.receipts import latest_by_item
 from wsss_jobs.storage.tables import TableKind
@@ -25,6 +27,7 @@ _COLUMNS = pa.schema(
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
         ("class_pixels", pa.map_(pa.uint8(), pa.int64())),
+        ("instances", INSTANCES),
     ]
 )
 
@@ -39,7 +42,9 @@ class MaskFacts:
         sha256: Of the PNG's bytes, in hex.
         width_px: Its width.
         height_px: Its height.
-        class_pixels: Pairs of class id and number of pixels, ids ascending, absent classes left out.
+        class_pixels: Pairs of class id (of an instance mask: instance id) and number of pixels, ids ascending, absent
+            ones left out.
+        instances: The objects of an instance mask; empty for others.
     """
 
     variant: str
@@ -48,11 +53,15 @@ class MaskFacts:
     width_px: int
     height_px: int
     class_pixels: tuple[tuple[int, int], ...]
+    instances: tuple[InstanceRow, ...] = ()
 
     def as_receipt(self) -> dict[str, Any]:
         """A form that fits a receipt's `masks` column."""
         pairs = [{"class_id": class_id, "num_px": num_px} for class_id, num_px in self.class_pixels]
-        return asdict(self) | {"class_pixels": pairs}
+        receipt = asdict(self) | {"class_pixels": pairs, "instances": instance_rows.as_receipt(self.instances)}
+        if not self.instances:  # Arrow could not tell what an empty list holds
+            del receipt["instances"]
+        return receipt
 
 
 def facts_of_mask(variant: str, key: str, data: bytes, label_HW: NDArray[np.uint8] | None = None) -> MaskFacts:
@@ -61,7 +70,8 @@ def facts_of_mask(variant: str, key: str, data: bytes, label_HW: NDArray[np.uint
     counts = np.bincount(label_HW.ravel(), minlength=256)
     pairs = tuple((int(class_id), int(counts[class_id])) for class_id in np.flatnonzero(counts))
     height_px, width_px = label_HW.shape
-    return MaskFacts(variant, key, hashlib.sha256(data).hexdigest(), width_px, height_px, pairs)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return MaskFacts(variant, key, sha256, width_px, height_px, pairs, rows_of_png(data))
 
 
 def facts_from_receipts(receipts: pa.Table) -> dict[str, MaskFacts]:
@@ -92,4 +102,5 @@ def masks_table(masks: Iterable[tuple[str, str, MaskFacts]], receipts: pa.Table)
 
 def _from_receipt(row: dict[str, Any]) -> MaskFacts:
     pairs = tuple((pair["class_id"], pair["num_px"]) for pair in row["class_pixels"])
-    return MaskFacts(**(row | {"class_pixels": pairs}))
+    instances = instance_rows.rows_from_receipt(row.get("instances"))
+    return MaskFacts(**(row | {"class_pixels": pairs, "instances": instances}))

@@ -6,18 +6,23 @@ Shapes:
 
 import functools
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from wsss_jobs.errors import DataError
 
 _COMPRESS_LEVEL = 6  # zlib's own default: 9 saves about 2 % on masks and takes several times as long
 
 
-def encode_mask(label_HW: NDArray[np.uint8]) -> bytes:
-    """A palette PNG (mode P) of a mask. The same mask gives the same bytes with the same Pillow.
+def encode_mask(label_HW: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
+    """A palette PNG (mode P) of a mask. The same mask and text give the same bytes with the same Pillow.
+
+    Args:
+        label_HW: The mask.
+        text: Keyword -> Latin-1 text of further chunks.
 
     Raises:
         ValueError: The mask is not a non-empty uint8 [H, W] array.
@@ -26,8 +31,11 @@ def encode_mask(label_HW: NDArray[np.uint8]) -> bytes:
         raise ValueError(f"a mask must be uint8 [H, W], found {label_HW.dtype} {list(label_HW.shape)}")
     image = Image.fromarray(np.ascontiguousarray(label_HW))
     image.putpalette(voc_palette().tobytes())
+    chunks = PngImagePlugin.PngInfo()
+    for keyword, value in (text or {}).items():
+        chunks.add_text(keyword, value)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=_COMPRESS_LEVEL)
+    image.save(buffer, format="PNG", compress_level=_COMPRESS_LEVEL, pnginfo=chunks)
     return buffer.getvalue()
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from wsss_jobs.storage import artifacts, failures, finalise, receipts
 from wsss_jobs.storage.failures import ItemFailure
+from wsss_jobs.storage.instance_rows import InstanceRow, png_text
 from wsss_jobs.storage.manifest import MANIFEST_KEY, Manifest, StageKind, plan_digest, read_manifest
 from wsss_jobs.storage.mask_facts import MaskFacts, facts_of_mask
 from wsss_jobs.storage.mask_parts import PackedMask, find_packed_masks, read_packed_mask
@@ -66,12 +67,19 @@ class StageOutputs:
 
     # --- workers -----------------------------------------------------------------------------------------------------
 
-    def commit_mask(self, item: ItemRef, label_HW: NDArray[np.uint8], variant: str = "masks") -> MaskFacts:
-        """Store a mask; its facts, for the receipt's `masks` column.
+    def commit_mask(
+        self,
+        item: ItemRef,
+        label_HW: NDArray[np.uint8],
+        variant: str = "masks",
+        instances: Sequence[InstanceRow] | None = None,
+    ) -> MaskFacts:
+        """Store a mask, and in it what its objects are where it is an instance mask; its facts, for the receipt.
 
         The first bytes under a key stay, so the facts are of what is stored, also if another attempt was earlier.
         """
-        key, data = self.mask_key(item, variant), encode_mask(label_HW)
+        text = None if instances is None else png_text(instances)
+        key, data = self.mask_key(item, variant), encode_mask(label_HW, text)
         if self.folder.put_if_absent(key, data):
             return facts_of_mask(variant, key, data, label_HW)
         return facts_of_mask(variant, key, self.folder.get(key))

@@ -1,27 +1,22 @@
 """Scores what stages have stored against ground-truth masks. The only place where masks of a data set are read."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from models.images import stride_of
 from wsss_jobs.datasets.records import Dataset, DatasetItem
-from wsss_jobs.errors import DataError
 from wsss_jobs.pipeline import Plan, PlannedStage
+from wsss_jobs.quality.each_item import each_item
 from wsss_jobs.quality.scores import IGNORE_INDEX, SegmentationScores, confusion_matrix, scores
 from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
 from wsss_jobs.records import AffinityLabel, AffinityScores, Cams, LabelMap, Mask, PartialLabel
 from wsss_jobs.stage_io import StageFolder, stage_folder
 from wsss_jobs.stages.cam_sizes import full_resolution
 from wsss_jobs.storage.mask_png import decode_mask
-from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
+from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.uris import read_uri
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ def _evaluate_labels(
             truth_HW = np.where(label_HW == IGNORE_INDEX, IGNORE_INDEX, truth_HW)
         return confusion_matrix(label_HW, truth_HW, dataset.num_classes), labelled
 
-    found = list(_map(one, items))
+    found = list(each_item(one, items))
     confusions = {item.item_id: pair[0] for item, pair in found}
     total = _total(confusions.values(), dataset.num_classes)
     labelled = float(np.mean([pair[1] for _, pair in found])) if kind == "partial" and found else None
@@ -129,32 +124,13 @@ def _evaluate_cams(name: str, folder: StageFolder, items: Sequence[DatasetItem],
 
     total_TCC = np.zeros((len(THRESHOLDS), dataset.num_classes, dataset.num_classes), dtype=np.int64)
     mious: list[tuple[DatasetItem, list[float]]] = []
-    for item, confusion_TCC in _map(one, items):
+    for item, confusion_TCC in each_item(one, items):
         total_TCC += confusion_TCC
         mious.append((item, [scores(confusion, dataset.class_names).miou for confusion in confusion_TCC]))
     best = int(np.nanargmax([scores(total, dataset.class_names).miou for total in total_TCC])) if mious else 0
     images = tuple(ImageScore(item.item_id, item.source_key, values[best]) for item, values in mious)
     total = scores(total_TCC[best], dataset.class_names)
     return Evaluation(name, "cam", total, images, len(items) - len(mious), threshold=THRESHOLDS[best])
-
-
-def _map(work: Callable[[DatasetItem], T], items: Sequence[DatasetItem]) -> Iterator[tuple[DatasetItem, T]]:
-    """Yields `work` of each item that has something to score, in order."""
-
-    def guarded(item: DatasetItem) -> T | None:
-        try:
-            return work(item)
-        except ObjectNotFoundError:
-            return None
-        except DataError as error:
-            if error.reason == "nan_cam":  # a row in `failed` of the stages that read it; the others are scored
-                return None
-            raise
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for item, result in zip(items, pool.map(guarded, items), strict=True):
-            if result is not None:
-                yield item, result
 
 
 def _total(confusions: Iterable[np.ndarray], num_classes: int) -> np.ndarray:

@@ -1,13 +1,19 @@
-"""Evaluations at rest: `evaluation/<recipe>.json` with all scores, `<recipe>-images.parquet` with a row an image."""
+"""Evaluations at rest, under `evaluation/`.
+
+`<recipe>.json` holds all scores, `<recipe>-images.parquet` a row an image, `<recipe>-label-free.json` what was found
+without masks.
+"""
 
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
 from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.label_free import LabelFree
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.tables import TableKind, write_table
 
@@ -24,6 +30,11 @@ def write_evaluations(run_store: ObjectStore, recipe_name: str, evaluations: Seq
         for image in evaluation.images
     ]
     write_table(run_store, f"evaluation/{recipe_name}-images.parquet", _IMAGES, pa.Table.from_pylist(rows))
+
+
+def write_label_free(run_store: ObjectStore, recipe_name: str, found: LabelFree) -> None:
+    """Writes what the stages of a run say of each other, replacing an earlier one."""
+    run_store.put(f"evaluation/{recipe_name}-label-free.json", json.dumps(asdict(found), indent=1).encode() + b"\n")
 
 
 def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""The threshold that parts a distribution in two best (Otsu, IEEE Transactions on SMC, 1979, equation 18)."""
+
+import numpy as np
+
+NUM_BINS = 1000
+
+
+def cam_histogram(cam_KHW: np.ndarray) -> np.ndarray:
+    """Returns how many pixels have each highest CAM value, `[NUM_BINS]` int64 over [0, 1]."""
+    counts, _ = np.histogram(np.clip(cam_KHW.max(axis=0), 0.0, 1.0), bins=NUM_BINS, range=(0.0, 1.0))
+    return counts.astype(np.int64)
+
+
+def otsu_threshold(counts: np.ndarray) -> float:
+    """Returns the value in (0, 1) at which the variance between "below" and "above" is largest.
+
+    Args:
+        counts: `[B]`, of equal bins over [0, 1]. Where empty bins lie between the two parts, the cut is in their middle.
+
+    Raises:
+        ValueError: There is nothing to part: all values are in one bin, or none is counted.
+    """
+    if np.count_nonzero(counts) < 2:
+        raise ValueError("values of one bin cannot be parted")
+    num_bins = len(counts)
+    share = counts / counts.sum()
+    below = share.cumsum()[:-1]
+    mass = (share * (np.arange(num_bins) + 0.5)).cumsum()
+    parted = (below > 0) & (below < 1)
+    weight = np.where(parted, below * (1 - below), 1.0)
+    between = np.where(parted, (mass[-1] * below - mass[:-1]) ** 2 / weight, 0.0)
+    same_parts = np.flatnonzero(below == below[between.argmax()])
+    return float((same_parts.mean() + 1) / num_bins)

@@ -15,7 +15,7 @@ def otsu_threshold(counts: np.ndarray) -> float:
     """Returns the value in (0, 1) at which the variance between "below" and "above" is largest.
 
     Args:
-        counts: `[B]`, of equal bins over [0, 1]. Where empty bins lie between the two parts, the cut is in their middle.
+        counts: `[B]`, of equal bins over [0, 1]. Of empty bins between the two parts, the cut is in the middle.
 
     Raises:
         ValueError: There is nothing to part: all values are in one bin, or none is counted.

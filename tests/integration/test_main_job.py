@@ -86,6 +86,23 @@ def rows_of(path):
     return pq.read_table(path).to_pylist()
 
 
+def test_evaluation_without_masks(finished_job, wsss):
+    recipe, run, _ = finished_job
+    done = wsss("evaluate", recipe, "--label-free")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "separation (Otsu)" in done.stdout
+    found = json.loads((run / "evaluation" / "small-label-free.json").read_text())
+    cams, walk = found["thresholds"]
+    assert (cams["name"], walk["name"]) == ("infer_cams", "random_walk")
+    assert 0 < cams["separation"] < 1
+    assert 0 < walk["separation"] < 1
+    assert set(cams["by_agreement"]) == {"walk_masks", "gcn_masks"}
+    for masks in found["masks"]:
+        assert masks["num_images"] == NUM_IMAGES
+        assert 0 < masks["crf_agreement"] <= 1
+        assert 0 < masks["tag_coverage"] <= 1
+
+
 def test_tables_say_who_did_what(finished_job):
     _, run, _ = finished_job
     [table] = run.glob("gcn_masks-*/masks.parquet")

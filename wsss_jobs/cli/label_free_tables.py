@@ -3,27 +3,27 @@
 from rich.console import Console
 from rich.table import Table
 
-from wsss_jobs.quality.label_free import CamThresholds, LabelFree, MaskConsistency
+from wsss_jobs.quality.label_free import LabelFree, MaskConsistency, Thresholds
 
 
 def print_label_free(console: Console, found: LabelFree) -> None:
-    """Prints thresholds for CAMs, and how far masks agree."""
-    if found.cams:
-        console.print(_threshold_table(found.cams))
+    """Prints thresholds, and how far masks agree."""
+    if found.thresholds:
+        console.print(_threshold_table(found.thresholds))
     if found.masks:
         console.print(_mask_table(found.masks))
 
 
-def _threshold_table(cams: tuple[CamThresholds, ...]) -> Table:
-    table = Table(title="Background thresholds of CAMs, chosen without masks", title_justify="left")
+def _threshold_table(thresholds: tuple[Thresholds, ...]) -> Table:
+    table = Table(title="Background thresholds, chosen without masks", title_justify="left")
     for name in ("step", "chosen by", "threshold", "agreement (%)", "images"):
         table.add_column(name, justify="left" if name in ("step", "chosen by") else "right")
-    for cam in cams:
-        images = str(cam.num_images)
-        if cam.separation is not None:
-            table.add_row(cam.name, "separation (Otsu)", f"{cam.separation:.2f}", "", images, style="bold")
-        for other, (threshold, agreement) in cam.by_agreement.items():
-            table.add_row(cam.name, f"agreement with {other}", f"{threshold:.2f}", f"{100 * agreement:.1f}", images)
+    for of_stage in thresholds:
+        name, images = of_stage.name, str(of_stage.num_images)
+        if of_stage.separation is not None:
+            table.add_row(name, "separation (Otsu)", f"{of_stage.separation:.2f}", "", images, style="bold")
+        for other, (threshold, agreement) in of_stage.by_agreement.items():
+            table.add_row(name, f"agreement with {other}", f"{threshold:.2f}", f"{100 * agreement:.1f}", images)
     return table
 
 

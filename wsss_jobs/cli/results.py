@@ -42,7 +42,7 @@ def evaluate(
 def _evaluate_label_free(job: PreparedJob) -> None:
     with console.status("  comparing stages"):
         found = label_free(job.plan, job.dataset, job.store)
-    if not found.cams and not found.masks:
+    if not found.thresholds and not found.masks:
         raise ConfigError("nothing to evaluate: no stage of CAMs or masks is finished (see `wsss status`)")
     write_label_free(job.store, job.recipe.name, found)
     print_label_free(console, found)

@@ -1,7 +1,8 @@
 """What can be said of a run's labels without any ground truth, so that settings can be chosen without masks.
 
-- The background threshold of CAMs: where their values part best (Otsu), and where the CAM's mask agrees best with each
-  mask that later steps made of it. The second is the sweep of `threshold_sweep`, with that mask in place of the truth.
+- The background threshold of CAMs and of scores after a random walk: where the values part best (Otsu). Of CAMs also
+  where their mask agrees best with each mask that later steps made: the sweep of `threshold_sweep`, with that mask in
+  place of the truth.
 - Masks: how little the CRF had to change them, how many tags they kept, and how far they agree with other masks.
 
 How well this chooses on real images: docs/recipes.md.
@@ -17,9 +18,10 @@ import numpy as np
 from wsss_jobs.datasets.records import Dataset, DatasetItem
 from wsss_jobs.pipeline import Plan, PlannedStage
 from wsss_jobs.quality.each_item import each_item
-from wsss_jobs.quality.otsu import NUM_BINS, cam_histogram, otsu_threshold
+from wsss_jobs.quality.otsu import NUM_BINS, SEPARATION, otsu_threshold, score_histogram
 from wsss_jobs.quality.scores import confusion_matrix, scores
 from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
+from wsss_jobs.receipt_columns import read_receipts, storing_stages
 from wsss_jobs.records import Cams, Mask
 from wsss_jobs.stage_io import StageFolder, stage_folder
 from wsss_jobs.stages.cam_sizes import full_resolution
@@ -27,15 +29,16 @@ from wsss_jobs.storage.object_store import ObjectStore
 
 
 @dataclass(frozen=True)
-class CamThresholds:
-    """Background thresholds of one set of CAMs, chosen without masks.
+class Thresholds:
+    """Background thresholds of one stage's scores, chosen without masks.
 
     Attributes:
         name: The stage.
-        separation: Otsu's threshold of the highest CAM value of all pixels; None where all have the same.
-        by_agreement: Name of a mask stage -> the threshold at which the CAM's mask agrees best with its masks, and
-            their mIoU there. A stage whose masks are read from these CAMs at a fixed threshold gives that back.
-        num_images: CAMs that were read.
+        separation: Otsu's threshold of the highest score of all pixels; of scores that are not stored, the mean of the
+            images' own. None where nothing parts.
+        by_agreement: Of CAMs: name of a mask stage -> the threshold at which the CAM's mask agrees best with its masks,
+            and their mIoU there. A stage that reads its masks from these CAMs at a fixed threshold gives that back.
+        num_images: Images that went in.
     """
 
     name: str
@@ -69,7 +72,7 @@ class MaskConsistency:
 class LabelFree:
     """All that was found of a run."""
 
-    cams: tuple[CamThresholds, ...]
+    thresholds: tuple[Thresholds, ...]
     masks: tuple[MaskConsistency, ...]
 
 
@@ -78,12 +81,13 @@ def label_free(plan: Plan, dataset: Dataset, run_store: ObjectStore) -> LabelFre
     folders = list(_finished(plan, run_store))
     masks = {stage.name: folder for stage, folder in folders if issubclass(stage.spec.WRITES, Mask)}
     with_crf = {stage.name for stage, _ in folders if getattr(stage.config, "crf", None) is not None}
-    cams = [
+    thresholds = [
         _cam_thresholds(stage.name, folder, masks, dataset)
         for stage, folder in folders
         if issubclass(stage.spec.WRITES, Cams)
     ]
-    return LabelFree(tuple(cams), tuple(_consistencies(masks, with_crf, dataset)))
+    thresholds += _streamed_thresholds(plan, run_store)
+    return LabelFree(tuple(thresholds), tuple(_consistencies(masks, with_crf, dataset)))
 
 
 def _finished(plan: Plan, run_store: ObjectStore) -> Iterator[tuple[PlannedStage, StageFolder]]:
@@ -94,9 +98,7 @@ def _finished(plan: Plan, run_store: ObjectStore) -> Iterator[tuple[PlannedStage
                 yield stage, folder
 
 
-def _cam_thresholds(
-    name: str, folder: StageFolder, masks: Mapping[str, StageFolder], dataset: Dataset
-) -> CamThresholds:
+def _cam_thresholds(name: str, folder: StageFolder, masks: Mapping[str, StageFolder], dataset: Dataset) -> Thresholds:
     def one(item: DatasetItem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         cams = folder.read(item)
         assert isinstance(cams, Cams)
@@ -105,7 +107,7 @@ def _cam_thresholds(
             other: sweep_confusions(cam_KHW, cams.class_ids, mask.outputs.read_mask(item), dataset.num_classes)
             for other, mask in masks.items()
         }
-        return cam_histogram(cam_KHW), sweeps
+        return score_histogram(cam_KHW), sweeps
 
     counts = np.zeros(NUM_BINS, dtype=np.int64)
     shape = (len(THRESHOLDS), dataset.num_classes, dataset.num_classes)
@@ -116,15 +118,23 @@ def _cam_thresholds(
         num_images += 1
         for other, sweep_TCC in sweeps.items():
             totals_TCC[other] += sweep_TCC
-    separation = otsu_threshold(counts) if np.count_nonzero(counts) > 1 else None
     best = {other: _best(total, dataset.class_names) for other, total in totals_TCC.items() if num_images}
-    return CamThresholds(name, separation, best, num_images)
+    return Thresholds(name, otsu_threshold(counts), best, num_images)
 
 
 def _best(total_TCC: np.ndarray, class_names: Sequence[str]) -> tuple[float, float]:
     mious = [scores(total_CC, class_names).miou for total_CC in total_TCC]
     best = int(np.nanargmax(mious))
     return THRESHOLDS[best], mious[best]
+
+
+def _streamed_thresholds(plan: Plan, run_store: ObjectStore) -> Iterator[Thresholds]:
+    """Yields those of scores that are not stored, from what their stages left in the receipts."""
+    for stage in plan.stages:
+        for sink in storing_stages(stage, plan)[:1] if stage.is_streamed else ():
+            found = read_receipts(sink, run_store).latest(f"{stage.name}_{SEPARATION}")
+            if found:
+                yield Thresholds(stage.name, float(np.mean(list(found.values()))), {}, len(found))
 
 
 def _consistencies(masks: Mapping[str, StageFolder], with_crf: set[str], dataset: Dataset) -> Iterator[MaskConsistency]:

@@ -3,25 +3,26 @@
 import numpy as np
 
 NUM_BINS = 1000
+SEPARATION = "separation"
+"""The receipt column in which a stage of streamed scores leaves an image's own threshold."""
 
 
-def cam_histogram(cam_KHW: np.ndarray) -> np.ndarray:
-    """Returns how many pixels have each highest CAM value, `[NUM_BINS]` int64 over [0, 1]."""
-    counts, _ = np.histogram(np.clip(cam_KHW.max(axis=0), 0.0, 1.0), bins=NUM_BINS, range=(0.0, 1.0))
+def score_histogram(scores_KHW: np.ndarray) -> np.ndarray:
+    """Returns how many pixels have each highest score of a class, `[NUM_BINS]` int64 over [0, 1]."""
+    counts, _ = np.histogram(np.clip(scores_KHW.max(axis=0), 0.0, 1.0), bins=NUM_BINS, range=(0.0, 1.0))
     return counts.astype(np.int64)
 
 
-def otsu_threshold(counts: np.ndarray) -> float:
+def otsu_threshold(counts: np.ndarray) -> float | None:
     """Returns the value in (0, 1) at which the variance between "below" and "above" is largest.
+
+    None where there is nothing to part: all values are in one bin, or none is counted.
 
     Args:
         counts: `[B]`, of equal bins over [0, 1]. Of empty bins between the two parts, the cut is in the middle.
-
-    Raises:
-        ValueError: There is nothing to part: all values are in one bin, or none is counted.
     """
     if np.count_nonzero(counts) < 2:
-        raise ValueError("values of one bin cannot be parted")
+        return None
     num_bins = len(counts)
     share = counts / counts.sum()
     below = share.cumsum()[:-1]

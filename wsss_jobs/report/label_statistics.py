@@ -3,9 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from wsss_jobs.receipt_columns import read_receipts, storing_stages
 from wsss_jobs.report.charts import Histogram, histogram
 from wsss_jobs.report.palette import class_colour, hex_colour
-from wsss_jobs.report.receipt_columns import read_receipts, storing_stages
 from wsss_jobs.report.run_view import RunView
 from wsss_jobs.report.steps import Step
 from wsss_jobs.stage_io import stage_folder

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.report.receipt_columns import read_receipts
+from wsss_jobs.receipt_columns import read_receipts
 from wsss_jobs.report.run_view import RunView
 
 _SHARE_OF_WORST = 2 / 3

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from wsss_jobs.job import PreparedJob
 from wsss_jobs.pipeline import PlannedStage
-from wsss_jobs.report.receipt_columns import StageReceipts, read_receipts, storing_stages
+from wsss_jobs.receipt_columns import StageReceipts, read_receipts, storing_stages
 from wsss_jobs.report.training_curves import training
 from wsss_jobs.stage_status import StageStatus, stage_statuses
 

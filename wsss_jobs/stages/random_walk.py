@@ -17,6 +17,7 @@ from models.propagation.instance_masks import InstanceConfig, InstanceMasks, ins
 from models.propagation.random_walk import RandomWalkConfig, random_walk
 from wsss_jobs import networks
 from wsss_jobs.errors import ConfigError
+from wsss_jobs.quality.otsu import SEPARATION, otsu_threshold, score_histogram
 from wsss_jobs.records import INSTANCE_MASKS, Cams, ClassScores, IRNetCheckpoint
 from wsss_jobs.stages.base import (
     ItemInput,
@@ -85,6 +86,9 @@ class RandomWalkStage(ItemStage):
         scores_Chw = torch.cat([background_1hw, walked_Khw]).cpu().numpy()
         instances = self._instances(cam_Khw, cams.class_ids, found, entry)
         scores = {} if instances is None else {"num_instances": float(len(instances.instances))}
+        separation = otsu_threshold(score_histogram(scores_Chw[1:]))
+        if separation is not None:
+            scores[SEPARATION] = separation
         record = ClassScores((0, *cams.class_ids), scores_Chw, "activation", corner_aligned=False, instances=instances)
         return Ok(record, scores)
 

@@ -24,7 +24,9 @@ STAGES = [
     {"stage": "infer_cams"},
     {"stage": "read_cams"},
     {"stage": "refine_masks", "name": "first", "unary": "label"},
-    {"stage": "read_cams", "name": "again"},
+    {"stage": "make_affinity_labels"},
+    {"stage": "train_affinity"},
+    {"stage": "random_walk"},
     {"stage": "refine_masks", "name": "second", "unary": "label", "crf": None},
 ]
 
@@ -44,6 +46,8 @@ def run(tmp_path):
         before = np.where(np.arange(WIDTH) < 8, item.labels[0], 0).astype(np.uint8)[None].repeat(HEIGHT, axis=0)
         commit(plan, store, "first", item, Mask(label, before))
         commit(plan, store, "second", item, Mask(before, before))
+    rows = [{"item_id": item.item_id, "random_walk_separation": 0.3 + 0.1 * n} for n, item in enumerate(ITEMS)]
+    stage_folder(plan.stage("second"), store).outputs.write_receipts(rows)
     for name in ("infer_cams", "first", "second"):
         stage = plan.stage(name)
         stage_folder(stage, store).outputs.finalise(ITEMS, stage_kind(stage))
@@ -55,7 +59,7 @@ def commit(plan, store, name, item, record):
 
 
 def test_thresholds(run):
-    [cams] = label_free(*run).cams
+    cams, _ = label_free(*run).thresholds
     assert (cams.name, cams.num_images) == ("infer_cams", 3)
     # Half of the pixels have 0.2, a sixth 0.5, a third 0.9. Parted between the last two: 2/9 of (0.9 - 0.275)^2
     # = 0.087; of the first two: 1/4 of (0.767 - 0.2)^2 = 0.080.
@@ -66,6 +70,12 @@ def test_thresholds(run):
     threshold, agreement = cams.by_agreement["second"]  # to column 8: between 0.5 and 0.9
     assert 0.5 <= threshold < 0.9
     assert agreement == pytest.approx(1.0)
+
+
+def test_threshold_of_the_walk_is_the_mean_of_its_images(run):
+    _, walk = label_free(*run).thresholds
+    assert (walk.name, walk.num_images) == ("random_walk", 3)
+    assert walk.separation == pytest.approx(0.4)
 
 
 def test_consistency(run):
@@ -82,12 +92,12 @@ def test_consistency(run):
 def test_stages_that_are_not_finished_are_left_out(run, tmp_path):
     plan, dataset, _ = run
     found = label_free(plan, dataset, open_store(str(tmp_path / "empty")))
-    assert found.cams == found.masks == ()
+    assert found.thresholds == found.masks == ()
 
 
 def test_the_file(run):
     _, _, store = run
     write_label_free(store, "x", label_free(*run))
     content = json.loads(store.get("evaluation/x-label-free.json"))
-    assert [cam["name"] for cam in content["cams"]] == ["infer_cams"]
+    assert [entry["name"] for entry in content["thresholds"]] == ["infer_cams", "random_walk"]
     assert [mask["name"] for mask in content["masks"]] == ["first", "second"]

@@ -11,10 +11,10 @@ from wsss_jobs.failed_items import failed_items
 from wsss_jobs.job import PreparedJob
 from wsss_jobs.quality.evaluate import Evaluation, ImageScore, evaluate_run
 from wsss_jobs.quality.scores import SegmentationScores
+from wsss_jobs.receipt_columns import StageReceipts
 from wsss_jobs.report.dataset_facts import dataset_facts
 from wsss_jobs.report.failure_table import failure_table
 from wsss_jobs.report.label_statistics import class_shares, fraction_charts
-from wsss_jobs.report.receipt_columns import StageReceipts
 from wsss_jobs.report.recipe_text import resolved_recipe
 from wsss_jobs.report.run_view import RunView, run_view
 from wsss_jobs.report.score_tables import class_rows, step_scores

@@ -14,6 +14,7 @@ from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.pipeline import build_plan
+from wsss_jobs.quality.otsu import otsu_threshold, score_histogram
 from wsss_jobs.records import Cams
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.stages.base import ItemInput, StageContext
@@ -80,6 +81,7 @@ def test_instances_go_on_to_the_masks_and_into_the_store(context, tmp_path):
     cam_Khw = torch.from_numpy(given.records["cams"].cam_Khw.astype(np.float32))
     expected = instance_masks(cam_Khw, (1, 2), found.boundary_hw, found.displacement_2hw, (HEIGHT, WIDTH), WALK, config)
     assert walked.scores["num_instances"] == len(expected.instances) > 1
+    assert walked.scores["separation"] == otsu_threshold(score_histogram(walked.record.scores_Chw[1:]))
     np.testing.assert_array_equal(walked.record.instances.id_HW, expected.id_HW)
 
     refine = RefineMasks(RefineMasksConfig(crf=None), context)

@@ -86,7 +86,7 @@ def rows_of(path):
     return pq.read_table(path).to_pylist()
 
 
-def test_evaluation_without_masks(finished_job, wsss):
+def test_evaluation_tables_without_masks(finished_job, wsss):
     recipe, run, _ = finished_job
     done = wsss("evaluate", recipe, "--label-free")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -6,7 +6,7 @@ The text travels with the mask: one object is committed, packed, verified and co
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 
 import pyarrow as pa
 from PIL import Image
@@ -67,13 +67,3 @@ def rows_of_png(data: bytes) -> tuple[InstanceRow, ...]:
         image.load()
         content = json.loads(getattr(image, "text", {}).get(_KEYWORD, '{"columns": [], "rows": []}'))
     return tuple(InstanceRow(**dict(zip(content["columns"], row, strict=True))) for row in content["rows"])
-
-
-def rows_from_receipt(rows: Sequence[dict[str, float]] | None) -> tuple[InstanceRow, ...]:
-    """The objects that `as_receipt` wrote."""
-    return tuple(InstanceRow(**row) for row in rows or ())  # type: ignore[arg-type]
-
-
-def as_receipt(rows: Sequence[InstanceRow]) -> list[dict[str, float]]:
-    """The objects in a form that fits a receipt."""
-    return [asdict(row) for row in rows]

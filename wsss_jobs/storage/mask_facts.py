@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from wsss_jobs.storage import instance_rows
 from wsss_jobs.storage.instance_rows import INSTANCES, InstanceRow, rows_of_png
 from wsss_jobs.storage.mask_png import decode_mask
 from wsss_jobs.storage.receipts import latest_by_item
@@ -58,7 +57,7 @@ class MaskFacts:
     def as_receipt(self) -> dict[str, Any]:
         """A form that fits a receipt's `masks` column."""
         pairs = [{"class_id": class_id, "num_px": num_px} for class_id, num_px in self.class_pixels]
-        receipt = asdict(self) | {"class_pixels": pairs, "instances": instance_rows.as_receipt(self.instances)}
+        receipt = asdict(self) | {"class_pixels": pairs}
         if not self.instances:  # Arrow could not tell what an empty list holds
             del receipt["instances"]
         return receipt
@@ -102,5 +101,5 @@ def masks_table(masks: Iterable[tuple[str, str, MaskFacts]], receipts: pa.Table)
 
 def _from_receipt(row: dict[str, Any]) -> MaskFacts:
     pairs = tuple((pair["class_id"], pair["num_px"]) for pair in row["class_pixels"])
-    instances = instance_rows.rows_from_receipt(row.get("instances"))
+    instances = tuple(InstanceRow(**found) for found in row.get("instances") or ())
     return MaskFacts(**(row | {"class_pixels": pairs, "instances": instances}))

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from models.affinity.instance_centroids import cluster_cells, refine_centroids
 from models.errors import InvalidInputError
-from models.propagation.instance_masks import InstanceConfig, instance_masks
-from models.propagation.random_walk import RandomWalkConfig
+from models.propagation.instance_masks import InstanceConfig, _parts, _walked, instance_masks
+from models.propagation.random_walk import RandomWalkConfig, random_walk
 
 SIZE = (64, 96)
 GRID = (16, 24)
@@ -98,6 +100,20 @@ def test_read_out_is_the_published_one(dense, seed):
         np.testing.assert_array_equal(result.id_HW == number, mask)
         assert result.instances[number - 1].class_id == class_id
         assert result.instances[number - 1].score == pytest.approx(score, abs=1e-5)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10_000))
+def test_the_parts_of_a_class_add_up_to_its_walk(seed):
+    generator = torch.Generator().manual_seed(seed)
+    cam, boundary = torch.rand(2, 7, 9, generator=generator), torch.rand(7, 9, generator=generator) ** 3
+    clusters = torch.randint(0, 4, (7, 9), generator=generator)
+    parts = _parts(cam, clusters)
+    walked = list(_walked(cam, clusters, parts, boundary, WALK, (28, 36)))
+    whole = torch.nn.functional.interpolate(random_walk(cam, boundary, WALK)[None], scale_factor=4, mode="bilinear")[0]
+    for local in range(2):
+        total = sum(scores for scores, (of, _) in zip(walked, parts, strict=True) if of == local)
+        torch.testing.assert_close(total, whole[local], rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_but_background_gives_no_instance():

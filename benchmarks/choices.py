@@ -184,10 +184,12 @@ def main() -> None:
     arguments = parser.parse_args()
     bench = Bench(prepared(arguments.data, arguments.store, ()))
     items = sorted(bench.dataset.items, key=lambda item: item.item_id)  # by content: as good as at random
+    console = Console()
     thresholds = threshold_choices(bench, items[: arguments.num_images])
+    console.print(threshold_table(thresholds))
     other = [item for item in items if half_of(item) == "other_half"][: arguments.num_settings_images]
     settings = setting_choices(bench, other, thresholds["walk.threshold.label_free"])
-    print_results(Console(), thresholds, settings)
+    console.print(setting_table(settings))
     content = {
         "thresholds": thresholds,
         "settings": settings,
@@ -199,21 +201,23 @@ def main() -> None:
     arguments.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def print_results(
-    console: Console, thresholds: Mapping[str, float], settings: Mapping[str, Mapping[str, float]]
-) -> None:
-    """Prints both tables."""
+def threshold_table(thresholds: Mapping[str, float]) -> Table:
+    """Returns a row for each kind of scores and way of choosing."""
     table = Table("scores", "chosen", "threshold", "mIoU", title="Background thresholds", title_justify="left")
     for kind in PUBLISHED:
         for how in ("best", "with_masks", "label_free", "published"):
             found = (thresholds[f"{kind}.threshold.{how}"], thresholds[f"{kind}.miou.{how}"])
             table.add_row(kind, how, *(f"{value:.2f}" for value in found))
-    console.print(table)
+    return table
+
+
+def setting_table(settings: Mapping[str, Mapping[str, float]]) -> Table:
+    """Returns a row for each setting."""
     keys = list(next(iter(settings.values())))
     table = Table("setting", *keys, title="Settings of the GCN (%)", title_justify="left")
     for name, values in settings.items():
         table.add_row(name, *(f"{values[key]:.1f}" for key in keys))
-    console.print(table)
+    return table
 
 
 if __name__ == "__main__":

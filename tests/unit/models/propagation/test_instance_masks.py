@@ -116,6 +116,16 @@ def test_the_parts_of_a_class_add_up_to_its_walk(seed):
         torch.testing.assert_close(total, whole[local], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_instances_of_the_cpu():
+    cam, boundary, field, *_ = two_objects()
+    on_cpu = instance_masks(cam, (7,), boundary, field, SIZE, WALK, InstanceConfig())
+    on_cuda = instance_masks(cam.cuda(), (7,), boundary.cuda(), field.cuda(), SIZE, WALK, InstanceConfig())
+    assert (on_cpu.id_HW == on_cuda.id_HW).mean() > 0.999
+    assert [found.class_id for found in on_cpu.instances] == [found.class_id for found in on_cuda.instances]
+
+
 def test_nothing_but_background_gives_no_instance():
     nothing = torch.zeros(1, *GRID)
     result = instance_masks(nothing, (7,), nothing[0], torch.zeros(2, *GRID), SIZE, WALK, InstanceConfig())

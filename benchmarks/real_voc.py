@@ -57,6 +57,7 @@ PUBLISHED = {  # ResNet-50, VOC train: IRN (CAM, walk) and WSGCN, tables 1 and 2
     "ablation.entropy_laplacian": 66.7,
     "ablation.entropy_laplacian_crf": 68.0,
 }
+HALVES = ("tuned_half", "other_half")
 PRODUCTS = {
     "cam": "infer_cams",
     "cam_crf": "cam_masks",
@@ -82,6 +83,11 @@ def places(data: Path, store: Path) -> list[str]:
     ]
 
 
+def all_places(data: Path, store: Path) -> list[str]:
+    """Returns the same for a recipe that trains a boundary network too."""
+    return [*places(data, store), f"stages.train_affinity.encoder.weights={weights(data)}"]
+
+
 def weights(data: Path) -> Path:
     """Returns the pretrained MobileNetV2."""
     return data / "weights" / "mobilenet_v2_imagenet.pt"
@@ -89,8 +95,7 @@ def weights(data: Path) -> Path:
 
 def prepared(data: Path, store: Path, overrides: Sequence[str]) -> PreparedJob:
     """Returns the job of the recipe with these changes."""
-    affinity = f"stages.train_affinity.encoder.weights={weights(data)}"
-    return prepare(load_recipe(str(RECIPE), [*places(data, store), affinity, *overrides]))
+    return prepare(load_recipe(str(RECIPE), [*all_places(data, store), *overrides]))
 
 
 def mious(evaluations: Sequence[Evaluation], names: Mapping[str, str]) -> dict[str, float]:
@@ -102,7 +107,7 @@ def mious(evaluations: Sequence[Evaluation], names: Mapping[str, str]) -> dict[s
 def scored(job: PreparedJob, names: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Returns mIoU over all images and over each half."""
     halves = {"all": job.dataset.items}
-    for half in ("tuned_half", "other_half"):
+    for half in HALVES:
         halves[half] = tuple(item for item in job.dataset.items if half_of(item) == half)
     return {
         half: mious(evaluate_run(job.plan, replace(job.dataset, items=items), job.store), names)
@@ -148,7 +153,7 @@ def print_results(console: Console, results: Mapping[str, Mapping[str, float]], 
     for name in ("", "all", "tuned half", "other half", "published (ResNet-50, full set)"):
         table.add_column(name, justify="right" if name else "left")
     for key in results["all"]:
-        cells = [f"{results[half][key]:.1f}" for half in ("all", "tuned_half", "other_half")]
+        cells = [f"{results[half][key]:.1f}" for half in ("all", *HALVES)]
         table.add_row(key, *cells, f"{PUBLISHED[key]:.1f}" if key in PUBLISHED else "")
     console.print(table)
     console.print({name: f"{value:.0f} s" for name, value in seconds.items()})
@@ -159,16 +164,21 @@ def write_results(
 ) -> None:
     """Writes one flat JSON object."""
     flat: dict[str, object] = dict(results["all"])
-    for half in ("tuned_half", "other_half"):
+    for half in HALVES:
         flat |= {f"{half}.{key}": value for key, value in results[half].items()}
     flat |= {f"seconds.{name}": value for name, value in seconds.items()}
-    flat |= {
+    flat |= circumstances(num_images)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(flat, indent=1) + "\n")
+
+
+def circumstances(num_images: int) -> dict[str, object]:
+    """Returns what has to be known of a measurement."""
+    return {
         "num_images": num_images,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(flat, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from cluster.session import connect
 from cluster.submit import own_submission_id
 from wsss_jobs.config.assets import store_assets
 from wsss_jobs.config.recipe import Recipe
-from wsss_jobs.dataset_cache import indexed_dataset
+from wsss_jobs.dataset_cache import IndexedDataset, indexed_dataset
 from wsss_jobs.datasets.records import Dataset
 from wsss_jobs.errors import DataError
 from wsss_jobs.executor import RunContext, run_plan
@@ -55,15 +55,20 @@ class RunResult:
     num_failed: int
 
 
-def prepare(recipe: Recipe, on_index: Callable[[int, int], None] | None = None) -> PreparedJob:
+def prepare(
+    recipe: Recipe, on_index: Callable[[int, int], None] | None = None, indexed: IndexedDataset | None = None
+) -> PreparedJob:
     """Returns the job: data set indexed, weights stored by content, plan made.
+
+    Args:
+        indexed: The recipe's data set, where another recipe of the same run has indexed it already.
 
     Raises:
         ConfigError, DataError, StorageError: What is wrong, before anything has started.
     """
     store = open_run_store(recipe.store, recipe.run)
     stages = tuple(replace(entry, config=store_assets(entry.config, store)) for entry in recipe.stages)
-    indexed = indexed_dataset(recipe.dataset, store, on_index)
+    indexed = indexed or indexed_dataset(recipe.dataset, store, on_index)
     plan = build_plan(stages, indexed.dataset.fingerprint, recipe.seed)
     return PreparedJob(recipe, store, indexed.dataset, indexed.rejected, plan)
 

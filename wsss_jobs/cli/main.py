@@ -14,6 +14,7 @@ from rich.console import Console
 from cluster.errors import ClusterError
 from cluster.interruption import sigterm_as_ctrl_c
 from models.errors import InvalidInputError
+from wsss_jobs.cli.compare import compare
 from wsss_jobs.cli.data import data_app
 from wsss_jobs.cli.export import export
 from wsss_jobs.cli.inspect import doctor, failed, plan
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 _VERBS: tuple[Callable[..., None], ...] = (
     run,
+    compare,
     plan,
     preflight,
     submit,

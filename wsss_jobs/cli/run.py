@@ -31,7 +31,7 @@ def run(
     """Run a recipe. Run it again after any interruption: it goes on where it was."""
     if own_submission_id(os.environ):
         # The driver's folder goes with Ray's copy of the working directory, and the results with it.
-        _refuse_relative_store(load_recipe(recipe, overrides).store.uri)
+        refuse_relative_store(load_recipe(recipe, overrides).store.uri)
     job = prepared(recipe, overrides)
     console.print(f"[bold]{job.recipe.name}[/bold]  {job.store.uri}", highlight=False)
     with TerminalObserver(console) if console.is_terminal else LogObserver() as observer:
@@ -40,7 +40,8 @@ def run(
     _finish(job, result)
 
 
-def _refuse_relative_store(uri: str) -> None:
+def refuse_relative_store(uri: str) -> None:
+    """Raises ConfigError for a store inside the working directory of a job, with which it would be gone."""
     for finding in check_store_place(uri, is_this_machine=True):
         raise ConfigError(finding.message)
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from wsss_jobs.comparison.tables import TextTable
 from wsss_jobs.failed_items import FailedItem
 from wsss_jobs.quality.evaluate import Evaluation
 
@@ -58,3 +60,13 @@ def print_per_class(console: Console, evaluations: Sequence[Evaluation]) -> None
     for index, name in enumerate(evaluations[0].scores.class_names):
         table.add_row(name, *(f"{100 * evaluation.scores.iou[index]:.1f}" for evaluation in evaluations))
     console.print(table)
+
+
+def print_text_table(console: Console, table: TextTable) -> None:
+    """Prints a table of a comparison, its note below it."""
+    drawn = Table(title=escape(table.title), title_justify="left", caption=escape(table.note), caption_justify="left")
+    for index, heading in enumerate(table.headings):
+        drawn.add_column(heading, justify="left" if index < table.num_texts else "right", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*map(escape, row))
+    console.print(drawn)

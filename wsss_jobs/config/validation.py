@@ -62,7 +62,9 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 
 def _members(kind: Any, part: str) -> list[Any]:
-    """Returns what `part` of a location leads to: a field's type, or the type itself where `part` is a union's tag."""
+    """Returns what `part` of a location leads to: a field's or element's type; itself where `part` is a union's tag."""
+    if get_origin(kind) in {dict, list, tuple}:
+        return _alternatives(get_args(kind)[1 if get_origin(kind) is dict else 0])
     found = _fields(kind)
     return _alternatives(found[part]) if part in found else [kind]
 

@@ -15,6 +15,7 @@ from wsss_jobs.report.picture_sizes import Size, fit_cam, fit_grid_label, fit_la
 from wsss_jobs.report.run_view import RunView
 from wsss_jobs.report.steps import Step
 from wsss_jobs.stage_io import StageFolder, stage_folder
+from wsss_jobs.storage.object_store import ObjectStore
 
 Draw = Callable[[DatasetItem, Size], NDArray[np.uint8]]
 
@@ -40,25 +41,28 @@ class Layer:
 
 def gallery_layers(view: RunView) -> tuple[Layer, ...]:
     """Returns the layers of a run, in the order of its plan; ground truth and mistakes last."""
-    layers = [_step_layer(step, view) for step in view.steps]
+    store = view.job.store
+    layers = [step_layer(step, store) for step in view.steps]
     if view.has_truth:
-        layers.append(Layer("Ground truth", "", _draw_truth))
+        layers.append(truth_layer())
     if view.has_truth and view.final is not None:
-        draw = partial(_draw_mistakes, _folder(view.final, view), view.final.variant)
+        draw = partial(_draw_mistakes, stage_folder(view.final.stage, store), view.final.variant)
         layers.append(Layer("Mistakes", "", draw, is_mistakes=True))
     return tuple(layers)
 
 
-def _step_layer(step: Step, view: RunView) -> Layer:
-    folder = _folder(step, view)
+def truth_layer() -> Layer:
+    """Returns how ground truth looks."""
+    return Layer("Ground truth", "", _draw_truth)
+
+
+def step_layer(step: Step, run_store: ObjectStore) -> Layer:
+    """Returns how the product of a step looks."""
+    folder = stage_folder(step.stage, run_store)
     if step.kind == "cam":
         return Layer(step.title, step.name, partial(_draw_cams, folder), is_smooth=True)
     draw = partial(_draw_grid_label if step.kind == "partial" else _draw_label, folder, step.variant)
     return Layer(step.title, step.name, draw)
-
-
-def _folder(step: Step, view: RunView) -> StageFolder:
-    return stage_folder(step.stage, view.job.store)
 
 
 def _draw_cams(folder: StageFolder, item: DatasetItem, size: Size) -> NDArray[np.uint8]:

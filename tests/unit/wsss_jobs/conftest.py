@@ -72,28 +72,41 @@ class Run:
 
 
 @pytest.fixture
-def make_job(tmp_path: Path) -> Callable[..., PreparedJob]:
+def tiny_recipe(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Writes the data set of a `Run`; returns a recipe for it. `store_uri` is where the run's folder goes."""
+
+    def write(run: Run, store_uri: str = "") -> dict[str, Any]:
+        _write_images(run, tmp_path / "data")
+        return {
+            "name": "tiny",
+            "description": run.description,
+            "seed": 7,
+            "dataset": {
+                "format": "folder",
+                "images": str(tmp_path / "data" / "images"),
+                "tags": str(tmp_path / "data" / "tags.csv"),
+                "classes": list(run.class_names),
+                "masks": str(tmp_path / "data" / "masks") if run.with_truth else None,
+            },
+            "store": {"uri": store_uri or str(tmp_path / "runs")},
+            "stages": STAGES,
+        }
+
+    return write
+
+
+@pytest.fixture
+def fill_job() -> Callable[[PreparedJob, Run], None]:
+    """Fills the stages of a job by hand."""
+    return _fill
+
+
+@pytest.fixture
+def make_job(tiny_recipe: Callable[..., dict[str, Any]]) -> Callable[..., PreparedJob]:
     """Writes the data set of a `Run` and fills its stages; `store` is where the run's folder goes."""
 
     def make(run: Run, store_uri: str = "") -> PreparedJob:
-        _write_images(run, tmp_path / "data")
-        recipe = parse_recipe(
-            {
-                "name": "tiny",
-                "description": run.description,
-                "seed": 7,
-                "dataset": {
-                    "format": "folder",
-                    "images": str(tmp_path / "data" / "images"),
-                    "tags": str(tmp_path / "data" / "tags.csv"),
-                    "classes": list(run.class_names),
-                    "masks": str(tmp_path / "data" / "masks") if run.with_truth else None,
-                },
-                "store": {"uri": store_uri or str(tmp_path / "runs")},
-                "stages": STAGES,
-            }
-        )
-        job = prepare(recipe)
+        job = prepare(parse_recipe(tiny_recipe(run, store_uri)))
         _fill(job, run)
         return job
 

@@ -1,0 +1,114 @@
+"""Bars of mIoU with the IoU of every class below them, as one SVG file; `miou.svg.j2` draws what is laid out here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from wsss_jobs.comparison.config import Comparison
+from wsss_jobs.comparison.published import Column
+from wsss_jobs.comparison.scores import Figure, MethodScores
+from wsss_jobs.comparison.tables import class_names, figure_text
+
+_TEMPLATE = "miou.svg.j2"
+# Okabe and Ito's colours, which people with any colour vision can tell apart.
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#555555")
+_BAR_PX, _THIN_PX, _GAP_PX = 18, 5, 8
+_LEFT_PX, _SCALE_PX, _RIGHT_PX, _HEAD_PX = 240, 520, 130, 44
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar; lengths in px.
+
+    Attributes:
+        published: Length at which the published number has its mark, or None.
+        spread: Half the length of the whisker; 0 for one seed.
+    """
+
+    label: str
+    text: str
+    colour: str
+    top: float
+    length: float
+    spread: float
+    published: float | None
+
+
+@dataclass(frozen=True)
+class ClassGroup:
+    """The bars of one class, one a method."""
+
+    name: str
+    middle: float
+    bars: tuple[Bar, ...]
+
+
+def bars_svg(comparison: Comparison, scores: MethodScores) -> str:
+    """Returns the plot of the methods that are to be plotted and have a score."""
+    methods = [name for name in comparison.plotted if name in scores.evaluations]
+    published = published_mious(comparison)
+    px_per_percent = _SCALE_PX / 100
+    bars = [
+        _bar(comparison.methods[name].title, scores.figure(name, Column()), index, _HEAD_PX + index * (_BAR_PX + 4),
+             published.get(name), px_per_percent)
+        for index, name in enumerate(methods)
+    ]  # fmt: skip
+    class_top = _HEAD_PX + len(methods) * (_BAR_PX + 4) + _HEAD_PX
+    group_px = len(methods) * _THIN_PX + _GAP_PX
+    groups = [
+        _group(name, class_top + row * group_px, methods, scores, px_per_percent)
+        for row, name in enumerate(class_names(scores))
+    ]
+    environment = Environment(
+        loader=PackageLoader("wsss_jobs.comparison"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_TEMPLATE).render(
+        title=comparison.name,
+        bars=bars,
+        groups=groups,
+        bar_px=_BAR_PX,
+        thin_px=_THIN_PX,
+        left_px=_LEFT_PX,
+        scale_px=_SCALE_PX,
+        width_px=_LEFT_PX + _SCALE_PX + _RIGHT_PX,
+        class_top=class_top,
+        height_px=class_top + len(groups) * group_px + _GAP_PX,
+    )
+
+
+def published_mious(comparison: Comparison) -> Mapping[str, float]:
+    """Returns the published mIoU of each method that stands in a table beside one, %."""
+    return {
+        method: row.published[name]
+        for table in comparison.tables.values()
+        for row in table.rows
+        for name, column in table.columns.items()
+        if name in row.published and column == Column(title=column.title) and (method := row.our_method(name))
+    }
+
+
+def _group(name: str, top: float, methods: list[str], scores: MethodScores, px_per_percent: float) -> ClassGroup:
+    bars = [
+        _bar("", scores.figure(method, Column(class_name=name)), index, top + index * _THIN_PX, None, px_per_percent)
+        for index, method in enumerate(methods)
+    ]
+    return ClassGroup(name, top + len(methods) * _THIN_PX / 2, tuple(bars))
+
+
+def _bar(
+    label: str, figure: Figure | None, index: int, top: float, published: float | None, px_per_percent: float
+) -> Bar:
+    return Bar(
+        label=label,
+        text=figure_text(figure),
+        colour=_COLOURS[index % len(_COLOURS)],
+        top=top,
+        length=0.0 if figure is None else figure.mean * px_per_percent,
+        spread=0.0 if figure is None or figure.spread is None else figure.spread * px_per_percent,
+        published=None if published is None else published * px_per_percent,
+    )

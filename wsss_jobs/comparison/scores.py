@@ -1,0 +1,102 @@
+"""How good each method of a comparison is, for every seed; masks are read here and nowhere else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wsss_jobs.comparison.config import Comparison, Method
+from wsss_jobs.comparison.jobs import VariantJob
+from wsss_jobs.comparison.published import Column, Margin, MetricName
+from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.job import PreparedJob
+from wsss_jobs.quality.evaluate import Evaluation, evaluate_run
+
+KeepItem = Callable[[DatasetItem], bool]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number over all seeds that have one.
+
+    Attributes:
+        mean: In the unit of the values.
+        spread: Sample standard deviation; None for one value.
+        num_seeds: Number of values.
+    """
+
+    mean: float
+    spread: float | None
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class MethodScores:
+    """Evaluations by method and seed; methods that are not finished are missing."""
+
+    evaluations: Mapping[str, Mapping[int, Evaluation]]
+
+    def figure(self, method: str, column: Column) -> Figure | None:
+        """Returns a method's score in %, or None where there is none."""
+        return figure_of([_value(each, column) for each in self.evaluations.get(method, {}).values()])
+
+    def margin(self, margin: Margin) -> Figure | None:
+        """Returns the difference of two methods in percentage points, seed by seed."""
+        above, below = (self.evaluations.get(name, {}) for name in (margin.above, margin.below))
+        return figure_of(
+            [
+                _metric(above[seed], margin.metric) - _metric(below[seed], margin.metric)
+                for seed in above
+                if seed in below
+            ]
+        )
+
+
+def score_methods(comparison: Comparison, jobs: Sequence[VariantJob], keep: KeepItem | None = None) -> MethodScores:
+    """Returns the scores of all finished methods; empty without ground truth. A shared stage is scored once.
+
+    Args:
+        keep: Which images count; None: those of `score_splits`.
+    """
+    keep = keep or (lambda item: not comparison.score_splits or item.split in comparison.score_splits)
+    known: dict[tuple[str, str], list[Evaluation]] = {}
+    found: dict[str, dict[int, Evaluation]] = {}
+    for name, method in comparison.methods.items():
+        for each in jobs:
+            if each.variant != method.variant:
+                continue
+            evaluation = _evaluation(method, each.job, keep, known)
+            if evaluation is not None:
+                found.setdefault(name, {})[each.seed] = evaluation
+    return MethodScores(found)
+
+
+def figure_of(values: Sequence[float]) -> Figure | None:
+    """Returns mean and spread of the values that are numbers, or None without any."""
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
+        return None
+    spread = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
+    return Figure(float(np.mean(finite)), spread, len(finite))
+
+
+def _evaluation(
+    method: Method, job: PreparedJob, keep: KeepItem, known: dict[tuple[str, str], list[Evaluation]]
+) -> Evaluation | None:
+    stage = job.plan.stage(method.step.partition("/")[0])
+    key = (stage.name, stage.fingerprint)
+    if key not in known:
+        dataset = replace(job.dataset, items=tuple(item for item in job.dataset.items if keep(item)))
+        known[key] = evaluate_run(replace(job.plan, stages=(stage,)), dataset, job.store)
+    return next((evaluation for evaluation in known[key] if evaluation.name == method.step), None)
+
+
+def _value(evaluation: Evaluation, column: Column) -> float:
+    if column.class_name is None:
+        return _metric(evaluation, column.metric)
+    names = evaluation.scores.class_names
+    return 100 * evaluation.scores.iou[names.index(column.class_name)] if column.class_name in names else float("nan")
+
+
+def _metric(evaluation: Evaluation, metric: MetricName) -> float:
+    return 100 * float(getattr(evaluation.scores, metric))

@@ -26,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.real_voc import HALVES, all_places, circumstances, half_of
 from benchmarks.stopwatch import Stopwatch
+from cluster.interruption import sigterm_as_ctrl_c
 from wsss_jobs.cli.compare import parse_seeds
 from wsss_jobs.cli.tables import print_text_table
 from wsss_jobs.comparison.config import Comparison, load_comparison
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="only so many, for a quick check; leaves the results file alone")
     parser.add_argument("--json", type=Path, help=f"default: {RESULTS.name}; with --images, in the store")
     arguments = parser.parse_args()
+    sigterm_as_ctrl_c()
     console = Console()
     arguments.store.mkdir(parents=True, exist_ok=True)
     comparison = load_comparison(str(COMPARISON))

@@ -53,34 +53,31 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help=f"default: {RESULTS.name}; with --images, in the store")
     arguments = parser.parse_args()
     sigterm_as_ctrl_c()
-    console = Console()
-    arguments.store.mkdir(parents=True, exist_ok=True)
+    data, store, num_images = arguments.data, arguments.store, arguments.images
+    store.mkdir(parents=True, exist_ok=True)
     comparison = load_comparison(str(COMPARISON))
     if arguments.seeds:
         comparison = comparison.model_copy(update={"seeds": arguments.seeds})
-    data, store = arguments.data, arguments.store
-    overrides = [*all_places(data, store), *subset(data, store, arguments.images)]
-    jobs = prepare_comparison(comparison, overrides)
+    jobs = prepare_comparison(comparison, [*all_places(data, store), *subset(data, store, num_images)])
 
-    watch = Stopwatch(console, arguments.store / "seconds_compare.json")
-    with watch:
+    console = Console()
+    with Stopwatch(console, store / "seconds_compare.json") as watch:
         outcomes = run_variants(jobs, lambda job: run(job, watch))
     scores = {part: score_methods(comparison, jobs, keep) for part, keep in parts().items()}
-    page = write_results(comparison, jobs, scores["all"], outcomes)
-    for table in result_tables(comparison, scores["all"], outcomes):
-        print_text_table(console, table)
-    print_halves(console, comparison, scores)
-    console.print(f"Comparison: {page}", highlight=False)
-
-    small = arguments.store / f"real_voc_compare_{arguments.images}.json"
-    path = arguments.json or (small if arguments.images else RESULTS)
-    content = figures(comparison, scores) | {"margins": margins(comparison, scores)} | seconds(jobs, watch)
-    content |= {"seeds": list(comparison.seeds)} | circumstances(len(jobs[0].job.dataset.items))
-    content |= {"failed": failures(outcomes)}
+    show(console, comparison, scores, outcomes)
+    console.print(f"Comparison: {write_results(comparison, jobs, scores['all'], outcomes)}", highlight=False)
+    path = arguments.json or (store / f"real_voc_compare_{num_images}.json" if num_images else RESULTS)
+    content = {
+        **figures(comparison, scores),
+        "margins": margins(comparison, scores),
+        **seconds(jobs, watch),
+        "seeds": list(comparison.seeds),
+        "failed": failures(outcomes),
+        **circumstances(len(jobs[0].job.dataset.items)),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
-    console.print(f"Figures: {path}", highlight=False)
-    if any(outcome.error for outcome in outcomes):
+    if content["failed"]:
         sys.exit(1)
 
 
@@ -153,15 +150,22 @@ def failures(outcomes: Sequence[VariantOutcome]) -> dict[str, str]:
     return {f"{each.variant}.seed{each.seed}": each.error for each in outcomes if each.error}
 
 
-def print_halves(console: Console, comparison: Comparison, scores: Mapping[str, MethodScores]) -> None:
-    """Prints the margins over each half."""
-    table = Table(title="Margins by half (percentage points)", title_justify="left")
+def show(
+    console: Console,
+    comparison: Comparison,
+    scores: Mapping[str, MethodScores],
+    outcomes: Sequence[VariantOutcome],
+) -> None:
+    """Prints the tables over all images, and the margins over each half."""
+    for table in result_tables(comparison, scores["all"], outcomes):
+        print_text_table(console, table)
+    by_half = Table(title="Margins by half (percentage points)", title_justify="left")
     for name in ("", "all", *(half.replace("_", " ") for half in HALVES), "aim"):
-        table.add_column(name, justify="right" if name else "left")
+        by_half.add_column(name, justify="right" if name else "left")
     for name, values in margins(comparison, scores).items():
         cells = [values.get(key) for key in ("value", *HALVES, "aim")]
-        table.add_row(name, *("" if value is None else f"{value:+.2f}" for value in cells))
-    console.print(table)
+        by_half.add_row(name, *("" if value is None else f"{value:+.2f}" for value in cells))
+    console.print(by_half)
 
 
 if __name__ == "__main__":

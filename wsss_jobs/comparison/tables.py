@@ -120,7 +120,7 @@ def _spread_note(comparison: Comparison) -> str:
 def _image_counts(evaluations: Sequence[Evaluation]) -> str:
     counts = sorted({len(evaluation.images) for evaluation in evaluations})
     missing = max((evaluation.num_missing for evaluation in evaluations), default=0)
-    text = "–".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else MISSING
+    text = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else MISSING
     return f"{text}, {missing} missing" if missing else text
 
 

@@ -1,20 +1,20 @@
 """Bars of mIoU with the IoU of every class below them, as one SVG file; `miou.svg.j2` draws what is laid out here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from wsss_jobs.comparison.config import Comparison
 from wsss_jobs.comparison.published import Column
 from wsss_jobs.comparison.scores import Figure, MethodScores
 from wsss_jobs.comparison.tables import class_names, figure_text
 
-_TEMPLATE = "miou.svg.j2"
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#555555")
-_BAR_PX, _THIN_PX, _GAP_PX = 18, 5, 8
+_BAR_PX, _STEP_PX, _THIN_PX, _GAP_PX = 18, 22, 5, 8
 _LEFT_PX, _SCALE_PX, _RIGHT_PX, _HEAD_PX = 240, 520, 130, 44
+_PX_PER_PERCENT = _SCALE_PX / 100
 
 
 @dataclass(frozen=True)
@@ -47,29 +47,12 @@ class ClassGroup:
 def bars_svg(comparison: Comparison, scores: MethodScores) -> str:
     """Returns the plot of the methods that are to be plotted and have a score."""
     methods = [name for name in comparison.plotted if name in scores.evaluations]
-    published = published_mious(comparison)
-    px_per_percent = _SCALE_PX / 100
-    bars = [
-        _bar(comparison.methods[name].title, scores.figure(name, Column()), index, _HEAD_PX + index * (_BAR_PX + 4),
-             published.get(name), px_per_percent)
-        for index, name in enumerate(methods)
-    ]  # fmt: skip
-    class_top = _HEAD_PX + len(methods) * (_BAR_PX + 4) + _HEAD_PX
+    class_top = _HEAD_PX + len(methods) * _STEP_PX + _HEAD_PX
     group_px = len(methods) * _THIN_PX + _GAP_PX
-    groups = [
-        _group(name, class_top + row * group_px, methods, scores, px_per_percent)
-        for row, name in enumerate(class_names(scores))
-    ]
-    environment = Environment(
-        loader=PackageLoader("wsss_jobs.comparison"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(_TEMPLATE).render(
+    groups = [_group(name, class_top + row * group_px, methods, scores) for row, name in enumerate(class_names(scores))]
+    return _template().render(
         title=comparison.name,
-        bars=bars,
+        bars=_method_bars(comparison, methods, scores),
         groups=groups,
         bar_px=_BAR_PX,
         thin_px=_THIN_PX,
@@ -92,23 +75,46 @@ def published_mious(comparison: Comparison) -> Mapping[str, float]:
     }
 
 
-def _group(name: str, top: float, methods: list[str], scores: MethodScores, px_per_percent: float) -> ClassGroup:
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("wsss_jobs.comparison"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("miou.svg.j2")
+
+
+def _method_bars(comparison: Comparison, methods: Sequence[str], scores: MethodScores) -> list[Bar]:
+    published = published_mious(comparison)
+    return [
+        _bar(
+            comparison.methods[name].title,
+            scores.figure(name, Column()),
+            index,
+            _HEAD_PX + index * _STEP_PX,
+            published.get(name),
+        )
+        for index, name in enumerate(methods)
+    ]
+
+
+def _group(name: str, top: float, methods: Sequence[str], scores: MethodScores) -> ClassGroup:
     bars = [
-        _bar("", scores.figure(method, Column(class_name=name)), index, top + index * _THIN_PX, None, px_per_percent)
+        _bar("", scores.figure(method, Column(class_name=name)), index, top + index * _THIN_PX, None)
         for index, method in enumerate(methods)
     ]
     return ClassGroup(name, top + len(methods) * _THIN_PX / 2, tuple(bars))
 
 
-def _bar(
-    label: str, figure: Figure | None, index: int, top: float, published: float | None, px_per_percent: float
-) -> Bar:
+def _bar(label: str, figure: Figure | None, index: int, top: float, published: float | None) -> Bar:
     return Bar(
         label=label,
         text=figure_text(figure),
         colour=_COLOURS[index % len(_COLOURS)],
         top=top,
-        length=0.0 if figure is None else figure.mean * px_per_percent,
-        spread=0.0 if figure is None or figure.spread is None else figure.spread * px_per_percent,
-        published=None if published is None else published * px_per_percent,
+        length=0.0 if figure is None else figure.mean * _PX_PER_PERCENT,
+        spread=0.0 if figure is None or figure.spread is None else figure.spread * _PX_PER_PERCENT,
+        published=None if published is None else published * _PX_PER_PERCENT,
     )

@@ -61,7 +61,8 @@ def variant_recipes(comparison: Comparison, overrides: Sequence[str] = ()) -> di
     """
     common = [*comparison.set, *overrides]
     stages = {name: _stage_names(name, comparison) for name in comparison.variants}
-    _check_overrides(common, stages)
+    _check_ours([*common, *(change for variant in comparison.variants.values() for change in variant.set)])
+    _check_stages(common, stages)
     recipes = {
         (name, seed): _variant_recipe(comparison, name, seed, [each for each in common if _fits(each, stages[name])])
         for seed in comparison.seeds
@@ -73,7 +74,7 @@ def variant_recipes(comparison: Comparison, overrides: Sequence[str] = ()) -> di
 
 def _variant_recipe(comparison: Comparison, name: str, seed: int, common: Sequence[str]) -> Recipe:
     variant = comparison.variants[name]
-    ours = [f"name={comparison.name}-{name}-seed{seed}", f"run={comparison.run or comparison.name}", f"seed={seed}"]
+    ours = [f"name={comparison.name}-{name}-seed{seed}", f"run='{comparison.run or comparison.name}'", f"seed={seed}"]
     try:
         # The variant's own changes come last: they are what tells it from the others.
         return load_recipe(variant.recipe, [*common, *variant.set, *ours])
@@ -99,11 +100,15 @@ def _fits(override: str, stages: set[str]) -> bool:
     return stage is None or stage in stages
 
 
-def _check_overrides(overrides: Iterable[str], stages: Mapping[str, set[str]]) -> None:
+def _check_ours(overrides: Iterable[str]) -> None:
     for override in overrides:
         key = override.partition("=")[0]
         if key in _OURS:
             raise ConfigError(f"--set {override!r}: not for a comparison; {_OURS[key]}")
+
+
+def _check_stages(overrides: Iterable[str], stages: Mapping[str, set[str]]) -> None:
+    for override in overrides:
         if not any(_fits(override, names) for names in stages.values()):
             known = ", ".join(sorted(set().union(*stages.values())))
             raise ConfigError(

@@ -76,6 +76,9 @@ def test_what_tells_jobs_apart_cannot_be_set(content, write_comparison, tiny_rec
     path = write_comparison(content, tiny_recipe(run_of()))
     with pytest.raises(ConfigError, match="not for a comparison"):
         variant_recipes(load_comparison(path), [override])
+    content["variants"]["plain"]["set"].append(override)
+    with pytest.raises(ConfigError, match="not for a comparison"):
+        variant_recipes(load_comparison(write_comparison(content)))
 
 
 def test_variants_on_different_data_are_refused(content, write_comparison, tiny_recipe, run_of):

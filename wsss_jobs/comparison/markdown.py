@@ -1,6 +1,7 @@
 """A comparison as one Markdown page."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from wsss_jobs.comparison.config import Comparison
 from wsss_jobs.comparison.tables import TextTable
@@ -34,7 +35,7 @@ def _recipes(comparison: Comparison) -> list[str]:
     lines = []
     for name, variant in comparison.variants.items():
         changes = f" with {', '.join(f'`{change}`' for change in variant.set)}" if variant.set else ""
-        lines.append(f"- `{name}`: `{variant.recipe}`{changes}")
+        lines.append(f"- `{name}`: `{Path(variant.recipe).name}`{changes}")
     common = [f"- all: {', '.join(f'`{change}`' for change in comparison.set)}"] if comparison.set else []
     return [*lines, *common]
 

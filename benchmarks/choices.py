@@ -78,7 +78,7 @@ class Bench:
         self.dataset: Dataset = job.dataset
         affinity = stage_folder(job.plan.stage("train_affinity"), job.store).outputs
         artifacts = {"affinity": affinity.local_copy(CHECKPOINT_KEY).parent}
-        self.context = StageContext(self.dataset.class_names, 0, "cpu", 1, artifacts)
+        self.context = StageContext(self.dataset.class_names, job.recipe.seed, "cpu", 1, artifacts)
         self._cams = stage_folder(job.plan.stage("infer_cams"), job.store)
 
     def stage(self, spec: type[ItemStage], name: str, changes: Mapping[str, Any]) -> ItemStage:
@@ -180,7 +180,9 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("benchmarks/runs"))
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--num-images", type=int, default=240, help="for the thresholds, both halves together")
-    parser.add_argument("--num-settings-images", type=int, default=60, help="for the settings, of the other half")
+    parser.add_argument(
+        "--num-settings-images", type=int, default=60, help="for the settings, of the other half; 0: none"
+    )
     arguments = parser.parse_args()
     bench = Bench(prepared(arguments.data, arguments.store, ()))
     items = sorted(bench.dataset.items, key=lambda item: item.item_id)  # by content: as good as at random
@@ -188,8 +190,9 @@ def main() -> None:
     thresholds = threshold_choices(bench, items[: arguments.num_images])
     console.print(threshold_table(thresholds))
     other = [item for item in items if half_of(item) == "other_half"][: arguments.num_settings_images]
-    settings = setting_choices(bench, other, thresholds["walk.threshold.label_free"])
-    console.print(setting_table(settings))
+    settings = setting_choices(bench, other, thresholds["walk.threshold.label_free"]) if other else {}
+    if settings:
+        console.print(setting_table(settings))
     content = {
         "thresholds": thresholds,
         "settings": settings,

@@ -53,11 +53,11 @@ class MaskConsistency:
 
     Attributes:
         name: The stage.
-        crf_agreement: mIoU of the masks before and after the CRF; None without a CRF. Compares settings of one method:
-            the higher, the better the labels follow the image. Smooth masks are high for another reason, so methods do
-            not compare.
+        crf_agreement: mIoU of the masks before and after the CRF; None without a CRF. For fine differences of one
+            setting only: smooth masks agree well whether they are right or not.
         tag_coverage: Share of all tags whose class has a pixel in its image's mask.
-        agreement: Name of another mask stage -> mIoU with its masks.
+        agreement: Name of another mask stage -> mIoU with its masks. Between settings of the GCN, agreement with the
+            walk orders as the ground truth does.
         num_images: Masks that were read.
     """
 

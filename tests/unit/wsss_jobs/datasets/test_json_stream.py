@@ -16,7 +16,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     members=st.dictionaries(st.sampled_from("abcd"), VALUES),
     wanted=st.lists(VALUES),

@@ -8,7 +8,7 @@ from label_studio_brush import decode_brush
 from wsss_jobs.exports.brush_rle import encode_brush
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.booleans()))
 def test_the_decoder_of_the_format_gives_the_mask_back_in_all_channels(mask_HW):
     rgba = np.array(decode_brush(encode_brush(mask_HW))).reshape(*mask_HW.shape, 4)

@@ -23,7 +23,7 @@ def by_winding(polygons, size_hw):
     return inside_HW
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MASKS)
 def test_polygons_cover_exactly_the_pixels_one_a_part(mask_HW):
     polygons = outlines(mask_HW)

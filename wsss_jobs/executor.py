@@ -11,6 +11,7 @@ from cluster.session import Session
 from cluster.store_metrics import StoreMetrics
 from cluster.waiting import wait_for_place
 from wsss_jobs.config.recipe import JobResources
+from wsss_jobs.datasets.item_table import ItemTable
 from wsss_jobs.datasets.records import Dataset, DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.job_progress import new_driver_id
@@ -21,6 +22,7 @@ from wsss_jobs.receipt_buffer import ReceiptBuffer
 from wsss_jobs.stage_claim import StageClaim
 from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
 from wsss_jobs.stages.base import Device, ItemStage, TrainStage
+from wsss_jobs.storage.item_names import is_among
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.stage_outputs import StageOutputs
@@ -93,10 +95,10 @@ def _run_items(run: RunContext, segment: Segment) -> None:
         run.failed[sink.name] = frozenset(manifest.failed_item_ids)
         run.observer.stage_reused(sink, len(items) - len(manifest.failed_item_ids), len(manifest.failed_item_ids))
         return
-    done = folder.outputs.done_item_ids(items)
-    failed = folder.outputs.failed_item_ids() - done
-    todo = [item for item in items if item.item_id not in done | failed]
-    run.observer.stage_started(sink, len(todo), len(done), len(failed))
+    is_done = folder.outputs.done(items)
+    is_failed = ~is_done & is_among(items.column("item_id"), folder.outputs.failed_item_ids())
+    todo = items.where(~(is_done | is_failed))
+    run.observer.stage_started(sink, len(todo), int(is_done.sum()), int(is_failed.sum()))
     if todo:
         _fan_out(run, segment, folder, todo)
     manifest = folder.outputs.finalise(items, stage_kind(sink), pack_masks=run.pack_masks)
@@ -105,12 +107,11 @@ def _run_items(run: RunContext, segment: Segment) -> None:
     run.observer.stage_finished(sink, len(items) - num_failed, num_failed, time.monotonic() - started)
 
 
-def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Sequence[DatasetItem]) -> None:
-    by_id = {item.item_id: item for item in todo}
+def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: ItemTable) -> None:
     buffer = ReceiptBuffer(folder.outputs)
 
     def on_outcome(outcome: FinalOutcome) -> None:
-        item = by_id[outcome.item_id]
+        item: DatasetItem = outcome.payload
         if not outcome.ok:
             folder.outputs.commit_failure(item, outcome.reason, outcome.message)
         buffer.add(_receipt(item, outcome))
@@ -123,11 +124,12 @@ def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: Seque
     jobs = [_stage_job(run, stage, folder if stage is segment.sink else None) for stage in segment.stages]
     try:
         fan_out(
-            [WorkItem(item.item_id, item) for item in _longest_first(todo)],
+            (WorkItem(item.item_id, item) for item in todo.longest_first()),
             legs_of(segment.stages, jobs),
             on_outcome=on_outcome,
             on_progress=lambda snapshot: run.observer.items_progress(segment.sink, snapshot),
             policy=policy,
+            total=len(todo),
             run_id=run.run_id,
         )
     finally:
@@ -220,16 +222,11 @@ def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:
     return TrainScale("cpu", num_workers(batch, stage.resources.max_workers or 1), max(num_cpus, 1))
 
 
-def _healthy_items(run: RunContext, stages: Iterable[PlannedStage]) -> list[DatasetItem]:
+def _healthy_items(run: RunContext, stages: Iterable[PlannedStage]) -> ItemTable:
     """Returns the items that failed in nothing that these stages read, directly or through others."""
     upstream = set().union(*(run.plan.upstream(stage) for stage in stages))
     failed = frozenset().union(*(run.failed.get(name, frozenset()) for name in upstream))
-    return [item for item in run.dataset.items if item.item_id not in failed]
-
-
-def _longest_first(items: Sequence[DatasetItem]) -> list[DatasetItem]:
-    """Returns large images with many classes first, so that no straggler is left at the end."""
-    return sorted(items, key=lambda item: (-item.width_px * item.height_px * (1 + len(item.labels)), item.item_id))
+    return ItemTable.of(run.dataset.items).without(failed)
 
 
 def _receipt(item: DatasetItem, outcome: FinalOutcome) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from wsss_jobs.job import PreparedJob
 from wsss_jobs.pipeline import PlannedStage
 from wsss_jobs.stage_io import stage_folder
+from wsss_jobs.storage.item_names import ItemNames, is_among
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def _status(stage: PlannedStage, job: PreparedJob) -> StageStatus:
         num_failed = len(manifest.failed_item_ids)
         num_items = manifest.num_items
         return StageStatus(stage, False, True, num_items, num_items - num_failed, num_failed)
-    done = outputs.done_item_ids(job.dataset.items)
-    num_failed = len(outputs.failed_item_ids() - done)
-    return StageStatus(stage, False, False, len(job.dataset.items), len(done), num_failed)
+    items = ItemNames.of(job.dataset.items)
+    is_done = outputs.done(items)
+    num_failed = int((~is_done & is_among(items.column("item_id"), outputs.failed_item_ids())).sum())
+    return StageStatus(stage, False, False, len(items), int(is_done.sum()), num_failed)

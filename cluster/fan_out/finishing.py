@@ -39,6 +39,7 @@ def _last_word(item: TrackedItem, failed_leg: str = "", reason: str = "", messag
     return FinalOutcome(
         item_id=item.item.id,
         ok=not failed_leg,
+        payload=item.item.payload,
         receipts=item.receipts,
         seconds=item.seconds,
         failed_leg=failed_leg,

@@ -136,6 +136,7 @@ class FinalOutcome:
     Attributes:
         item_id: The item's id.
         ok: True when every leg was done.
+        payload: The item's own, as the caller gave it.
         receipts: The receipt of each leg that was done, by leg name.
         seconds: Seconds that each of these legs took for the item, by leg name (a batch's time is shared equally).
         failed_leg: Name of the leg that the item failed in; empty when ok.
@@ -149,6 +150,7 @@ class FinalOutcome:
 
     item_id: str
     ok: bool
+    payload: Any = None
     receipts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     failed_leg: str = ""

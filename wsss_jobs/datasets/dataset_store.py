@@ -2,35 +2,18 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
 
 import pyarrow as pa
 
-from wsss_jobs.datasets.records import Dataset, DatasetItem
+from wsss_jobs.datasets.item_table import ITEM_COLUMNS, ItemTable
+from wsss_jobs.datasets.records import Dataset
 from wsss_jobs.errors import DataError
 from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
 from wsss_jobs.storage.tables import TableKind, metadata_of, read_table, table_of_rows, write_table
 
 ITEMS_KEY = "items.parquet"
 REJECTED_KEY = "rejected.parquet"
-ITEMS = TableKind(
-    "dataset_items",
-    1,
-    pa.schema(
-        [
-            ("item_id", pa.string()),
-            ("source_key", pa.string()),
-            ("uri", pa.string()),
-            ("width_px", pa.int32()),
-            ("height_px", pa.int32()),
-            ("labels", pa.list_(pa.uint8())),
-            ("split", pa.string()),
-            ("mask_uri", pa.string()),
-            ("boxes_xywh", pa.list_(pa.list_(pa.float64()))),
-        ]
-    ),
-)
+ITEMS = TableKind("dataset_items", 1, ITEM_COLUMNS)
 REJECTED = TableKind(
     "dataset_rejected", 1, pa.schema([(name, pa.string()) for name in ("source_key", "reason", "message")])
 )
@@ -44,8 +27,7 @@ def save_dataset(store: ObjectStore, dataset: Dataset, errors: Iterable[DataErro
     rejected = [{"source_key": e.item, "reason": e.reason, "message": _text(e.message)} for e in errors]
     write_table(store, REJECTED_KEY, REJECTED, table_of_rows(REJECTED, rejected))
     metadata = {"class_names": json.dumps(dataset.class_names), "fingerprint": dataset.fingerprint}
-    rows = [asdict(item) for item in dataset.items]
-    write_table(store, ITEMS_KEY, ITEMS, table_of_rows(ITEMS, rows), metadata)
+    write_table(store, ITEMS_KEY, ITEMS, ItemTable.of(dataset.items).table(), metadata)
 
 
 def load_dataset(store: ObjectStore) -> Dataset:
@@ -55,9 +37,8 @@ def load_dataset(store: ObjectStore) -> Dataset:
         ObjectNotFoundError: There is none.
     """
     table = read_table(store, ITEMS_KEY, ITEMS)
-    items = tuple(_item(row) for row in table.to_pylist())
     class_names = tuple(json.loads(metadata_of(table, "class_names") or "[]"))
-    return Dataset(class_names, items, metadata_of(table, "fingerprint") or "")
+    return Dataset(class_names, ItemTable(table), metadata_of(table, "fingerprint") or "")
 
 
 def load_rejected(store: ObjectStore) -> list[DataError]:
@@ -67,11 +48,6 @@ def load_rejected(store: ObjectStore) -> list[DataError]:
     except ObjectNotFoundError:
         return []
     return [DataError(row["source_key"], row["reason"], row["message"]) for row in table.to_pylist()]
-
-
-def _item(row: dict[str, Any]) -> DatasetItem:
-    boxes = row.get("boxes_xywh") or ()  # older files have none
-    return DatasetItem(**(row | {"labels": tuple(row["labels"]), "boxes_xywh": tuple(map(tuple, boxes))}))
 
 
 def _text(message: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsss_jobs.errors import DataError
@@ -70,7 +71,7 @@ class Dataset:
     """
 
     class_names: tuple[str, ...]
-    items: tuple[DatasetItem, ...]
+    items: Sequence[DatasetItem]
     fingerprint: str
 
     @property

@@ -161,24 +161,24 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path, key_prefix: str, name_prefix: str) -> Iterator[ObjectInfo]:
-    for sort_key, entry in _sorted_entries(folder):
-        if not sort_key.startswith(name_prefix):
+    for name in _sorted_names(folder):
+        if not name.startswith(name_prefix):
             continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{key_prefix}{entry.name}/", "")
-        elif not entry.name.startswith(TEMPORARY_PREFIX):
+        if name.endswith("/"):
+            yield from _walk(folder / name, f"{key_prefix}{name}", "")
+        elif not name.startswith(TEMPORARY_PREFIX):
             with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
-                yield ObjectInfo(f"{key_prefix}{entry.name}", entry.stat().st_size)
+                yield ObjectInfo(f"{key_prefix}{name}", os.stat(f"{folder}/{name}").st_size)  # noqa: PTH116 - a Path of each takes longer than the look
 
 
-def _sorted_entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+def _sorted_names(folder: Path) -> list[str]:
     # A folder sorts by the keys inside it, which all start with its name and a slash: "a-b" < "a/c" < "ab".
+    # Names only: a million directory entries would take some hundred megabytes.
     try:
         with _read_errors(folder), os.scandir(folder) as entries:
-            named = [(f"{entry.name}/" if entry.is_dir() else entry.name, entry) for entry in entries]
+            return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
     except ObjectNotFoundError:
         return []
-    return sorted(named, key=lambda pair: pair[0])
 
 
 def _with_parent(folder: Path, write: Callable[[], None]) -> None:

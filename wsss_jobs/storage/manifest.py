@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from wsss_jobs.errors import StorageError
+from wsss_jobs.storage.item_names import string_column
 from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
 
 MANIFEST_KEY = "_MANIFEST.json"
 _FORMAT = 1
+_LINES_AT_A_TIME = 1 << 16
 
 StageKind = Literal["masks", "tensors", "artifacts"]
 
@@ -75,9 +80,15 @@ def read_manifest(folder: ObjectStore) -> Manifest | None:
         raise StorageError(f"{folder.uri_of(MANIFEST_KEY)}: not a manifest of format {_FORMAT} ({error})") from error
 
 
-def plan_digest(item_ids: Iterable[str]) -> str:
-    """A hash of a set of item ids."""
-    return hashlib.sha256("\n".join(sorted(item_ids)).encode()).hexdigest()
+def plan_digest(item_ids: pa.ChunkedArray | Iterable[str]) -> str:
+    """A hash of a set of item ids, or of other lines: the SHA-256 of them, sorted and joined by line feeds."""
+    lines = item_ids if isinstance(item_ids, pa.ChunkedArray) else string_column(item_ids)
+    ordered = lines.take(pc.sort_indices(lines))
+    digest = hashlib.sha256()
+    for first in range(0, len(ordered), _LINES_AT_A_TIME):
+        text = "\n".join(ordered.slice(first, _LINES_AT_A_TIME).to_pylist())
+        digest.update(("\n" if first else "").encode() + text.encode())
+    return digest.hexdigest()
 
 
 def parse_manifest(data: bytes) -> Manifest:

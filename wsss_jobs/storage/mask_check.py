@@ -16,7 +16,8 @@ from wsss_jobs.storage.mask_png import decode_mask
 from wsss_jobs.storage.tables import check_tag, decode_table
 
 if TYPE_CHECKING:
-    from wsss_jobs.storage.stage_outputs import ItemRef, StageOutputs
+    from wsss_jobs.storage.item_names import ItemRef
+    from wsss_jobs.storage.stage_outputs import StageOutputs
 
 
 def check_masks(

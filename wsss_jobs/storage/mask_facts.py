@@ -57,10 +57,15 @@ class MaskFacts:
     def as_receipt(self) -> dict[str, Any]:
         """A form that fits a receipt's `masks` column."""
         pairs = [{"class_id": class_id, "num_px": num_px} for class_id, num_px in self.class_pixels]
-        receipt = asdict(self) | {"class_pixels": pairs}
+        receipt = self.as_row() | {"class_pixels": pairs}
         if not self.instances:  # Arrow could not tell what an empty list holds
             del receipt["instances"]
         return receipt
+
+    def as_row(self) -> dict[str, Any]:
+        """Its attributes by name; `asdict` of all would copy each pair of numbers."""
+        row = {name: getattr(self, name) for name in self.__slots__}
+        return row | {"instances": [asdict(each) for each in self.instances]}
 
 
 def facts_of_mask(variant: str, key: str, data: bytes, label_HW: NDArray[np.uint8] | None = None) -> MaskFacts:
@@ -86,16 +91,20 @@ def facts_from_receipts(receipts: pa.Table) -> dict[str, MaskFacts]:
     return {key: next(iter(found)) for key, found in facts.items() if len(found) == 1}
 
 
+def masks_schema(receipts: pa.Schema) -> pa.Schema:
+    """The columns of `masks_table`."""
+    beside = [receipts.field(name) for name in receipts.names if name not in {*_COLUMNS.names, "masks"}]
+    return pa.schema([*_COLUMNS, *beside])
+
+
 def masks_table(masks: Iterable[tuple[str, str, MaskFacts]], receipts: pa.Table) -> pa.Table:
     """One row for every (item id, source key, facts), with the columns of the item's latest receipt beside it."""
-    rows = [asdict(facts) | {"item_id": item_id, "source_key": source_key} for item_id, source_key, facts in masks]
+    rows = [facts.as_row() | {"item_id": item_id, "source_key": source_key} for item_id, source_key, facts in masks]
     table = pa.Table.from_pylist(rows, schema=_COLUMNS)
     latest = latest_by_item(receipts)
     indices = pa.array([latest.get(row["item_id"]) for row in rows], type=pa.int64())
-    taken = [*_COLUMNS.names, "masks"]
-    for name in receipts.column_names:
-        if name not in taken:
-            table = table.append_column(name, receipts.column(name).take(indices))
+    for name in masks_schema(receipts.schema).names[len(_COLUMNS) :]:
+        table = table.append_column(name, receipts.column(name).take(indices))
     return table
 
 

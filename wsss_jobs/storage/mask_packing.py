@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wsss_jobs.storage.artifacts import object_sha256
+from wsss_jobs.storage.item_names import ItemRef
 from wsss_jobs.storage.manifest import OutputFile
 from wsss_jobs.storage.mask_parts import MaskName, find_packed_masks, write_mask_parts
 
 if TYPE_CHECKING:
-    from wsss_jobs.storage.stage_outputs import ItemRef, StageOutputs
+    from wsss_jobs.storage.stage_outputs import StageOutputs
 
 
-def pack_masks(outputs: "StageOutputs", done: Sequence["ItemRef"]) -> None:
+def pack_masks(outputs: "StageOutputs", done: Sequence[ItemRef]) -> None:
     """Packs the masks of these items that are not packed yet. Their own objects stay for now."""
     for variant in outputs.mask_variants:
         # Objects first: if another driver completes the stage between the two listings, its parts are seen.

@@ -1,6 +1,7 @@
 """From the names that users give their images to keys that every store can hold."""
 
 import hashlib
+import re
 
 # ASCII that means something to file systems, shells or S3 tools; `%` and `~` mark what is escaped and what is cut.
 _ESCAPED_ASCII = frozenset('%~\\:*?"<>|^`{}')
@@ -8,6 +9,7 @@ _EMPTY_SEGMENT = "%empty"  # lower-case after `%`: no escape of a byte looks lik
 _MAX_SEGMENT_BYTES = 180  # file systems allow 255; the rest is for extensions
 _MAX_KEY_BYTES = 600  # S3 allows 1,024; the rest is for the store's prefix
 _HEAD_BYTES = 90
+_ORDINARY = re.compile(r"[A-Za-z0-9_-]{1,100}(/[A-Za-z0-9_-]{1,100}){0,4}")  # nothing below would change such a name
 # A folder called `a.png` beside the mask of image `a` would be a folder and a file of one name.
 _OUR_EXTENSIONS = (".png", ".json", ".parquet")
 
@@ -22,6 +24,8 @@ def object_key(source_key: str) -> str:
     Keys differ by code point: on a file system that ignores case or Unicode normal forms (macOS, Windows), names that
     differ in nothing else meet in one file.
     """
+    if _ORDINARY.fullmatch(source_key):
+        return source_key
     *folders, name = source_key.split("/")
     segments = [_escape_folder(folder) for folder in folders] + [_escape_segment(name)]
     key = "/".join(_shorten(segment) for segment in segments)

@@ -19,7 +19,8 @@ from wsss_jobs.storage.tensor_check import check_tensors
 from wsss_jobs.storage.tensor_parts import PART_PREFIX
 
 if TYPE_CHECKING:
-    from wsss_jobs.storage.stage_outputs import ItemRef, StageOutputs
+    from wsss_jobs.storage.item_names import ItemRef
+    from wsss_jobs.storage.stage_outputs import StageOutputs
 
 _WORKING_PREFIX = "working/"
 _NUM_NAMED = 5

@@ -5,9 +5,11 @@ the stage's fingerprint and the item, so writing twice is waste and never damage
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from wsss_jobs.storage import artifacts, failures, finalise, receipts
 from wsss_jobs.storage.failures import ItemFailure
 from wsss_jobs.storage.instance_rows import InstanceRow, png_text
+from wsss_jobs.storage.item_names import ItemNames, ItemRef, is_among, string_column
 from wsss_jobs.storage.manifest import MANIFEST_KEY, Manifest, StageKind, plan_digest, read_manifest
 from wsss_jobs.storage.mask_facts import MaskFacts, facts_of_mask
 from wsss_jobs.storage.mask_parts import PackedMask, find_packed_masks, read_packed_mask
@@ -27,18 +30,6 @@ from wsss_jobs.storage.tensor_parts import PartRow, find_part_rows, read_part_ro
 from wsss_jobs.storage.tensor_rows import encode_tensors, tensors_of_row
 
 ITEMS_PREFIX = "items/"
-
-
-class ItemRef(Protocol):
-    """What the ledger needs to know of an item; a `DatasetItem` is one."""
-
-    @property
-    def item_id(self) -> str:
-        """Its id, made from its content."""
-
-    @property
-    def source_key(self) -> str:
-        """The user's own name of it."""
 
 
 class StageOutputs:
@@ -111,18 +102,27 @@ class StageOutputs:
         small = {info.key.removeprefix(ITEMS_PREFIX) for info in self.folder.list(ITEMS_PREFIX)}
         return {name.removesuffix(".parquet") for name in small} | set(find_part_rows(self.folder))
 
-    def done_mask_ids(self, items: Iterable[ItemRef]) -> set[str]:
-        """Ids of those items all of whose masks are stored, from the listing and the names in the parts."""
-        done = list(items)
+    def done_masks(self, items: Collection[ItemRef]) -> NDArray[np.bool_]:
+        """Whether all masks of each item are stored, bool `[n]`, from the listing and the names in the parts."""
+        names = ItemNames.of(items)
+        done = np.ones(len(names), dtype=np.bool_)
         for variant in reversed(self.mask_variants):
-            present = {info.key for info in self.folder.list(f"{variant}/")} | set(self.packed_masks(variant))
-            done = [item for item in done if self.mask_key(item, variant) in present]
-        return {item.item_id for item in done}
+            listed = (info.key for info in self.folder.list(f"{variant}/"))
+            present = string_column(chain(listed, self.packed_masks(variant)))
+            done &= is_among(names.keys(partial(_mask_key, variant)), present)
+        return done
+
+    def done_tensors(self, items: Collection[ItemRef]) -> NDArray[np.bool_]:
+        """Whether the tensors of each item are stored, bool `[n]`."""
+        return is_among(ItemNames.of(items).column("item_id"), self.done_tensor_ids())
+
+    def done(self, items: Collection[ItemRef]) -> NDArray[np.bool_]:
+        """Whether each item needs no more work here, bool `[n]`, whatever the stage writes."""
+        return self.done_masks(items) | self.done_tensors(items)
 
     def done_item_ids(self, items: Collection[ItemRef]) -> set[str]:
-        """Ids of those items that need no more work here, whatever the stage writes."""
-        planned = {item.item_id for item in items}
-        return self.done_mask_ids(items) | (self.done_tensor_ids() & planned)
+        """Ids of those items that need no more work here."""
+        return set(ItemNames.of(items).where(self.done(items)).column("item_id").to_pylist())
 
     def failed_item_ids(self) -> set[str]:
         """Ids of the items with a recorded failure. An item that is done as well counts as done."""
@@ -141,12 +141,12 @@ class StageOutputs:
         """What the complete stage holds; None while it is not complete."""
         return read_manifest(self.folder)
 
-    def is_complete(self, items: Iterable[ItemRef] | None = None) -> bool:
+    def is_complete(self, items: Collection[ItemRef] | None = None) -> bool:
         """Whether the stage was finalised; with items, whether it was for just these."""
         manifest = self.manifest()
         if manifest is None:
             return False
-        return items is None or manifest.plan_sha256 == plan_digest(item.item_id for item in items)
+        return items is None or manifest.plan_sha256 == plan_digest(ItemNames.of(items).column("item_id"))
 
     def finalise(self, items: Collection[ItemRef], kind: StageKind, *, pack_masks: bool = False) -> Manifest:
         """Complete the stage: check that no item is missing, compact, write the manifest, then delete small objects.
@@ -164,7 +164,7 @@ class StageOutputs:
 
     def mask_key(self, item: ItemRef, variant: str = "masks") -> str:
         """Where a mask lies below the stage's folder."""
-        return f"{variant}/{object_key(item.source_key)}.png"
+        return _mask_key(variant, item.source_key)
 
     def read_mask(self, item: ItemRef, variant: str = "masks") -> NDArray[np.uint8]:
         """A stored mask, uint8 [H, W].
@@ -236,6 +236,10 @@ class StageOutputs:
     def local_copy(self, key: str, cache_root: Path | None = None) -> Path:
         """The path of a local copy of an artifact of a complete stage, for reading; see `artifacts.local_copy`."""
         return artifacts.local_copy(self.folder, key, cache_root)
+
+
+def _mask_key(variant: str, source_key: str) -> str:
+    return f"{variant}/{object_key(source_key)}.png"
 
 
 def tensor_key(item_id: str) -> str:

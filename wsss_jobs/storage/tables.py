@@ -5,8 +5,11 @@ column changes meaning or goes away, the version grows. Files are zstd-compresse
 rows and the same pyarrow.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -40,8 +43,11 @@ class TableKind:
 
 
 def table_of_rows(kind: TableKind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """A table of dicts, with the kind's columns or, where it has none, those that Arrow infers."""
-    return pa.Table.from_pylist(list(rows), schema=kind.schema)
+    """A table of dicts, with the kind's columns or, where it has none, with those of all rows; Arrow infers types."""
+    if kind.schema is not None:
+        return pa.Table.from_pylist(list(rows), schema=kind.schema)
+    names = dict.fromkeys(name for row in rows for name in row)  # Arrow itself looks at the first row only
+    return pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
 
 
 def write_table(
@@ -57,6 +63,26 @@ def write_table(
         metadata: More text for the file's metadata.
     """
     store.put(key, encode_table(kind, table, metadata))
+
+
+@contextlib.contextmanager
+def table_writer(store: ObjectStore, key: str, kind: TableKind, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Give a writer of a table that does not fit into memory; the object appears when the block ends well.
+
+    Each `write_table` is a row group. The bytes of a table in one row group are those of `write_table`.
+
+    Args:
+        store: Where to.
+        key: Under which key.
+        kind: What it is; goes into the file's metadata.
+        schema: Its columns.
+    """
+    with tempfile.TemporaryDirectory(prefix="wsss-table-") as scratch:
+        path = Path(scratch) / "table.parquet"
+        tagged = with_tag(schema.empty_table(), kind).schema
+        with pq.ParquetWriter(path, tagged, compression="zstd", compression_level=_ZSTD_LEVEL) as writer:
+            yield writer
+        store.upload(path, key)
 
 
 def encode_table(kind: TableKind, table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:

@@ -17,7 +17,8 @@ from wsss_jobs.storage.tensor_parts import PART_PREFIX
 from wsss_jobs.storage.tensor_rows import TENSOR_ROWS, tensor_names
 
 if TYPE_CHECKING:
-    from wsss_jobs.storage.stage_outputs import ItemRef, StageOutputs
+    from wsss_jobs.storage.item_names import ItemRef
+    from wsss_jobs.storage.stage_outputs import StageOutputs
 
 RECEIPT_COLUMN = "tensors_sha256"
 

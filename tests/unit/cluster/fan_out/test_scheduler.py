@@ -30,6 +30,11 @@ def test_every_item_goes_through_every_leg(sim):
     assert run.cluster.num_submitted == 100
 
 
+def test_the_last_word_carries_what_the_caller_gave(sim, behave):
+    run = sim(0, TWO_LEGS, BOX, behave(fails={(0, "b")}), items=[WorkItem("a", {"n": 1}), WorkItem("b", "key")])
+    assert {name: outcome.payload for name, outcome in run.outcomes.items()} == {"a": {"n": 1}, "b": "key"}
+
+
 def test_nothing_to_do_starts_no_actor(sim):
     run = sim(0, TWO_LEGS, BOX)
     assert not run.outcomes

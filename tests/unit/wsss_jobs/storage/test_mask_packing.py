@@ -144,6 +144,10 @@ class CrashingStore(LocalStore):
         self._spend()
         super().put(key, data)
 
+    def upload(self, path, key):
+        self._spend()
+        super().upload(path, key)
+
     def delete(self, keys):
         for key in keys:
             self._spend()

@@ -1,10 +1,12 @@
 import hashlib
+import re
 from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from wsss_jobs.storage import object_keys
 from wsss_jobs.storage.object_keys import object_key
 from wsss_jobs.storage.object_store import check_key
 
@@ -81,3 +83,11 @@ def test_long_names_keep_their_beginning():
     name = "x" * 300
     assert object_key(name) == "x" * 90 + "~" + hashlib.sha256(name.encode()).hexdigest()[:32]
     assert object_key("d/" * 400 + "last").endswith("/last")
+
+
+@given(st.text(alphabet="aZ9_-/. ", max_size=30) | st.builds("/".join, st.lists(st.text("aZ9_-", max_size=120))))
+def test_the_short_way_for_ordinary_names_changes_no_key(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(object_keys, "_ORDINARY", re.compile("(?!)"))
+        expected = object_key(name)
+    assert object_key(name) == expected

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wsss_jobs.errors import StageError, StorageError
-from wsss_jobs.storage import tensor_parts
+from wsss_jobs.storage import finalise, merged_receipts, tensor_parts
 from wsss_jobs.storage.local_store import LocalStore
 from wsss_jobs.storage.object_store import ObjectNotFoundError
 from wsss_jobs.storage.stage_outputs import StageOutputs
@@ -303,6 +303,24 @@ def test_an_unreadable_manifest_is_said_so(tmp_path):
             outputs.is_complete()
 
 
+@pytest.mark.parametrize("items_a_range", [1, 3])
+def test_a_stage_is_the_same_in_any_number_of_ranges(tmp_path, monkeypatch, items_a_range):
+    whole = run_mask_stage(LocalStore(tmp_path / "whole"))
+    whole.finalise(ITEMS, "masks")
+    outputs = run_mask_stage(LocalStore(tmp_path / "ranges"), ITEMS[1:])
+    for variant in outputs.mask_variants:  # without a receipt, so that these masks are read
+        outputs.commit_mask(ITEMS[0], mask_of(ITEMS[0]), variant)
+    monkeypatch.setattr(finalise, "_ITEMS_A_RANGE", items_a_range)
+    monkeypatch.setattr(merged_receipts, "_ROWS_AT_A_TIME", 2)
+    assert outputs.finalise(ITEMS, "masks") == whole.manifest()
+    tables = [pq.read_table(each.folder.root / "masks.parquet") for each in (outputs, whole)]
+    for row in (row for table in tables for row in table.to_pylist() if row["item_id"] != ITEMS[0].item_id):
+        assert (row["attempt"], row["score"]) == (1, 0.25)
+    facts = [table.drop_columns(["attempt", "score"]).to_pylist() for table in tables]
+    assert facts[0] == facts[1]
+    assert pq.read_table(outputs.folder.root / "receipts.parquet").num_rows == len(ITEMS) - 1
+
+
 class CrashError(Exception):
     pass
 
@@ -320,6 +338,10 @@ class CrashingStore(LocalStore):
     def put(self, key, data):
         self._spend()
         super().put(key, data)
+
+    def upload(self, path, key):
+        self._spend()
+        super().upload(path, key)
 
     def delete(self, keys):
         for key in keys:

@@ -24,6 +24,11 @@ def test_same_rows_same_bytes():
     assert encode_table(KIND, tables[0]) == encode_table(KIND, tables[1])
 
 
+def test_a_column_that_the_first_row_lacks_is_kept():
+    table = table_of_rows(TableKind("free", 1), [{"item_id": "failed"}, {"item_id": "done", "score": 0.5}])
+    assert table.to_pylist() == [{"item_id": "failed", "score": None}, {"item_id": "done", "score": 0.5}]
+
+
 def test_an_empty_table_keeps_its_columns(tmp_path):
     store = LocalStore(tmp_path)
     write_table(store, "t", KIND, table_of_rows(KIND, []))

@@ -83,10 +83,10 @@ def read_manifest(folder: ObjectStore) -> Manifest | None:
 def plan_digest(item_ids: pa.ChunkedArray | Iterable[str]) -> str:
     """A hash of a set of item ids, or of other lines: the SHA-256 of them, sorted and joined by line feeds."""
     lines = item_ids if isinstance(item_ids, pa.ChunkedArray) else string_column(item_ids)
-    ordered = lines.take(pc.sort_indices(lines))
+    order = pc.sort_indices(lines)
     digest = hashlib.sha256()
-    for first in range(0, len(ordered), _LINES_AT_A_TIME):
-        text = "\n".join(ordered.slice(first, _LINES_AT_A_TIME).to_pylist())
+    for first in range(0, len(order), _LINES_AT_A_TIME):
+        text = "\n".join(lines.take(order.slice(first, _LINES_AT_A_TIME)).to_pylist())
         digest.update(("\n" if first else "").encode() + text.encode())
     return digest.hexdigest()
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsss_jobs.datasets.item_table import ItemTable
@@ -23,6 +23,7 @@ ITEMS = st.lists(
 )
 
 
+@settings(max_examples=30, deadline=None)
 @given(ITEMS, st.data())
 def test_it_is_the_sequence_of_its_items(items, data):
     table = ItemTable.of(items)
@@ -41,6 +42,7 @@ def test_it_is_the_sequence_of_its_items(items, data):
         view[len(kept)]
 
 
+@settings(max_examples=30, deadline=None)
 @given(ITEMS)
 def test_large_images_with_many_classes_come_first(items):
     def work(item):
@@ -49,6 +51,7 @@ def test_large_images_with_many_classes_come_first(items):
     assert [work(item) for item in ItemTable.of(items).longest_first()] == sorted(map(work, items))
 
 
+@settings(max_examples=30, deadline=None)
 @given(ITEMS, st.frozensets(NAMES))
 def test_without_some_items(items, item_ids):
     assert list(ItemTable.of(items).without(item_ids)) == [item for item in items if item.item_id not in item_ids]

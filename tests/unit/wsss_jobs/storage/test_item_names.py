@@ -2,7 +2,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsss_jobs.storage import item_names, manifest
@@ -18,6 +18,7 @@ class Item:
     source_key: str
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_names_of_any_items_in_id_order(texts):
     items = [Item(text, f"key {number}") for number, text in enumerate(texts)]
@@ -27,6 +28,7 @@ def test_names_of_any_items_in_id_order(texts):
     assert names.keys(str.upper).to_pylist() == [item.source_key.upper() for item in items]
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS, TEXTS)
 def test_membership_in_pieces(texts, values):
     try:
@@ -39,6 +41,7 @@ def test_membership_in_pieces(texts, values):
     assert found.tolist() == [text in values for text in texts]
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_the_digest_is_that_of_the_sorted_lines(texts):
     expected = hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import feather
 
 from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
 from wsss_jobs.storage.receipts import RECEIPTS, RECEIPTS_KEY, canonical_text, receipt_keys
-from wsss_jobs.storage.tables import check_tag, read_table, table_writer
+from wsss_jobs.storage.tables import read_pieces, read_table, table_writer
 
 _ROWS_AT_A_TIME = 1 << 14
 _NO_RECEIPTS = pa.schema([("item_id", pa.string())])
@@ -49,26 +48,22 @@ def merged_receipts(folder: ObjectStore, splitters: Sequence[str]) -> Iterator[M
         splitters: Ascending; the item ids with which ranges begin, but for the first range.
     """
     with tempfile.TemporaryDirectory(prefix="wsss-receipts-") as scratch:
-        schema, pieces = _scatter(_all_rows(folder, Path(scratch)), splitters, Path(scratch))
+        new_keys = receipt_keys(folder)
+        schema, pieces = _scatter(_all_rows(folder, new_keys), splitters, Path(scratch))
         merged = MergedReceipts(schema, tuple(_merge(pieces.get(n, []), schema) for n in range(len(splitters) + 1)))
-        if receipt_keys(folder):
+        if new_keys:
             with table_writer(folder, RECEIPTS_KEY, RECEIPTS, schema) as writer:
                 for table in merged:
                     writer.write_table(table)
         yield merged
 
 
-def _all_rows(folder: ObjectStore, scratch: Path) -> Iterator[pa.Table]:
+def _all_rows(folder: ObjectStore, new_keys: Sequence[str]) -> Iterator[pa.Table]:
     """Yields what was merged before, and then what is new, some thousand rows at a time."""
     with contextlib.suppress(ObjectNotFoundError):  # the first merge of this stage
-        before = scratch / "before.parquet"
-        folder.download(RECEIPTS_KEY, before)
-        with pq.ParquetFile(before) as file:
-            check_tag(file.schema_arrow, RECEIPTS, folder.uri_of(RECEIPTS_KEY))
-            for batch in file.iter_batches(_ROWS_AT_A_TIME):
-                yield pa.Table.from_batches([batch])
+        yield from read_pieces(folder, RECEIPTS_KEY, RECEIPTS, _ROWS_AT_A_TIME)
     tables: list[pa.Table] = []
-    for key in receipt_keys(folder):
+    for key in new_keys:
         tables.append(read_table(folder, key, RECEIPTS))
         if sum(table.num_rows for table in tables) >= _ROWS_AT_A_TIME:
             yield _together(tables)

@@ -112,13 +112,30 @@ def read_table(store: ObjectStore, key: str, kind: TableKind) -> pa.Table:
 
 def decode_table(data: bytes, kind: TableKind, uri: str) -> pa.Table:
     """The table in Parquet bytes. See `read_table`."""
-    try:
+    with _torn_unless_readable(uri):
         table = pq.read_table(pa.BufferReader(data))
+    check_tag(table.schema, kind, uri)
+    return table
+
+
+def read_pieces(store: ObjectStore, key: str, kind: TableKind, num_rows: int) -> Iterator[pa.Table]:
+    """The rows under a key, at most `num_rows` at a time, for tables that do not fit into memory. See `read_table`."""
+    with tempfile.TemporaryDirectory(prefix="wsss-table-") as scratch:
+        path = Path(scratch) / "table.parquet"
+        store.download(key, path)
+        with _torn_unless_readable(store.uri_of(key)), pq.ParquetFile(path) as file:
+            check_tag(file.schema_arrow, kind, store.uri_of(key))
+            for batch in file.iter_batches(num_rows):
+                yield pa.Table.from_batches([batch])
+
+
+@contextlib.contextmanager
+def _torn_unless_readable(uri: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as error:
         hint = "`wsss verify --repair` removes it"
         raise TornObjectError(f"{uri}: not a readable Parquet file ({error}); {hint}") from error
-    check_tag(table.schema, kind, uri)
-    return table
 
 
 def check_tag(schema: pa.Schema, kind: TableKind, uri: str) -> None:

@@ -4,7 +4,16 @@ import pytest
 from wsss_jobs.errors import StorageError
 from wsss_jobs.storage.local_store import LocalStore
 from wsss_jobs.storage.object_store import ObjectNotFoundError
-from wsss_jobs.storage.tables import TableKind, encode_table, metadata_of, read_table, table_of_rows, write_table
+from wsss_jobs.storage.tables import (
+    TableKind,
+    encode_table,
+    metadata_of,
+    read_pieces,
+    read_table,
+    table_of_rows,
+    table_writer,
+    write_table,
+)
 
 KIND = TableKind("things", 2, pa.schema([("name", pa.string()), ("sizes", pa.list_(pa.int32()))]))
 ROWS = [{"name": "é", "sizes": [1, 2]}, {"name": None, "sizes": []}]
@@ -50,10 +59,32 @@ def test_files_of_another_kind_or_version_are_refused(tmp_path, other, message):
         read_table(store, "t", other)
 
 
+def test_a_table_is_written_and_read_in_pieces(store):
+    table = table_of_rows(KIND, ROWS)
+    with table_writer(store, "t", KIND, KIND.schema) as writer:
+        writer.write_table(table)
+    assert store.get("t") == encode_table(KIND, table), "one row group has the bytes of a table written whole"
+    with table_writer(store, "t", KIND, KIND.schema) as writer:
+        for _ in range(3):
+            writer.write_table(table)
+    pieces = list(read_pieces(store, "t", KIND, num_rows=2))
+    assert [piece.to_pylist() for piece in pieces] == [ROWS] * 3
+    assert read_table(store, "t", KIND).to_pylist() == ROWS * 3
+
+
+def test_nothing_is_written_when_the_writer_fails(tmp_path):
+    store = LocalStore(tmp_path)
+    with pytest.raises(RuntimeError), table_writer(store, "t", KIND, KIND.schema):
+        raise RuntimeError
+    assert not store.exists("t")
+
+
 def test_broken_and_missing_files(tmp_path):
     store = LocalStore(tmp_path)
     store.put("t", encode_table(KIND, table_of_rows(KIND, ROWS))[:-9])
     with pytest.raises(StorageError, match="not a readable Parquet file"):
         read_table(store, "t", KIND)
+    with pytest.raises(StorageError, match="not a readable Parquet file"):
+        list(read_pieces(store, "t", KIND, num_rows=2))
     with pytest.raises(ObjectNotFoundError):
         read_table(store, "nothing", KIND)

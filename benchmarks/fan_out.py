@@ -7,6 +7,7 @@
 - `stage`: the whole service. An `ItemStage` whose mask is one pixel, run by the executor on a folder: data set, ledger,
   commit of every item, receipts, completion.
 - `resume`: the same after a kill when 99 % were done: until it is known what is left, and until the stage is complete.
+- `ledger`: the steps of `resume` that grow with the number of items, without Ray, in wall and CPU seconds.
 - `scaling`: items that sleep, 1 to N workers, against N times one item's rate.
 
 Every measurement is a process of its own, so that its memory (the most that was resident) is its alone. The store is a
@@ -28,7 +29,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("dispatch", "stage", "resume", "scaling")
+PARTS = ("dispatch", "stage", "resume", "ledger", "scaling")
 BATCH_SIZES = (1, 64)
 STAGE_BATCH_SIZE = 16
 ITEM_MS = 20.0
@@ -60,17 +61,23 @@ def dispatch(num_items: int) -> Results:
     return results
 
 
-def stage(num_items: int, below: Path, share_done: float) -> Results:
-    """Returns what the executor takes for a stage of which this share is done."""
+def in_fresh_folder(num_items: int, below: Path, share_done: float, **settings: Any) -> Results:
+    """Returns what a driver takes on a store in which this share of the items is done."""
     from benchmarks.no_op_run import num_masks, prepare
 
     folder = Path(tempfile.mkdtemp(prefix="fan-out-", dir=below))
     try:
         prepare(str(folder), num_items, share_done)
-        result = measured(measure="stage", store=str(folder), batch_size=STAGE_BATCH_SIZE)
+        result = measured(store=str(folder), **settings)
         assert num_masks(str(folder)) == num_items
     finally:
         shutil.rmtree(folder)
+    return result
+
+
+def stage(num_items: int, below: Path, share_done: float) -> Results:
+    """Returns what the executor takes for a stage of which this share is done."""
+    result = in_fresh_folder(num_items, below, share_done, measure="stage", batch_size=STAGE_BATCH_SIZE)
     seconds = result["last_item_s"] - result["first_item_s"]
     return result | {"items_per_s": round(result["num_todo"] / max(seconds, 1.0), 1)}
 
@@ -102,11 +109,19 @@ def tables(results: Results) -> list[Table]:
         whole.add_row(
             num_items, str(row["num_todo"]), *figures, str(row["memory_mb"]), str(row["memory_of_imports_mb"])
         )
+    ledger = Table("items", "to do", "load", "left known", "complete", "MB", "of it imports")
+    ledger.title = "ledger, wall seconds (CPU seconds)"
+    for num_items, row in results.get("ledger", {}).items():
+        steps = ("load_dataset", "know_what_is_left", "complete")
+        figures = [f"{row[f'{name}_s']:,.1f} ({row[f'{name}_cpu_s']:,.1f})" for name in steps]
+        ledger.add_row(
+            num_items, str(row["num_todo"]), *figures, str(row["memory_mb"]), str(row["memory_of_imports_mb"])
+        )
     ideal = Table("workers", "items/s", "ideal", "share", title=f"scaling, items of {ITEM_MS:g} ms")
     for count, row in results.get("scaling", {}).items():
         if isinstance(row, dict):
             ideal.add_row(count, *(f"{row[name]:,.2f}" for name in ("items_per_s", "ideal", "share_of_ideal")))
-    return [table for table in (speed, whole, ideal) if table.row_count]
+    return [table for table in (speed, whole, ledger, ideal) if table.row_count]
 
 
 def main() -> None:
@@ -127,6 +142,9 @@ def main() -> None:
         for part, share_done in (("stage", 0.0), ("resume", SHARE_DONE)):
             if part in arguments.parts:
                 results.setdefault(part, {})[str(num_items)] = stage(num_items, arguments.store, share_done)
+        if "ledger" in arguments.parts:
+            steps = in_fresh_folder(num_items, arguments.store, SHARE_DONE, measure="ledger")
+            results.setdefault("ledger", {})[str(num_items)] = steps
     if "scaling" in arguments.parts:
         results["scaling"] = scaling(arguments.workers)
     console = Console()

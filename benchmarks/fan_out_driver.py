@@ -104,6 +104,13 @@ def measure_stage(store: str, batch_size: int) -> dict[str, Any]:
     return run_stage(store, batch_size, memory_mb) | {"all_s": round(time.monotonic() - started, 2)}
 
 
+def measure_ledger(store: str) -> dict[str, Any]:
+    """Returns what the same takes without Ray."""
+    from benchmarks.no_op_run import run_ledger
+
+    return run_ledger(store, memory_mb)
+
+
 def _batches(items: Iterator[WorkItem], size: int) -> Iterator[Sequence[WorkItem]]:
     return iter(lambda: list(islice(items, size)), [])
 
@@ -113,6 +120,7 @@ MEASUREMENTS = {
     "actor_pool": measure_actor_pool,
     "loop": measure_loop,
     "stage": measure_stage,
+    "ledger": measure_ledger,
 }
 
 

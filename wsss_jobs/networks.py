@@ -13,6 +13,7 @@ from models.affinity.affinitynet import AffinityNet, AffinityNetConfig, build_af
 from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
+from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
 
 FILE_NAME = "model.pt"
@@ -57,6 +58,20 @@ def load_affinitynet(path: Path) -> AffinityNet:
     stored = _load(path, "affinitynet")
     config = TypeAdapter(AffinityNetConfig).validate_python(stored["config"])
     model = build_affinitynet(config, load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return model.eval()
+
+
+def save_deeplab(model: DeepLab, path: Path) -> None:
+    """Writes the network and what is needed to build it again."""
+    _save(path, "deeplab", asdict(model.config), model, num_classes=model.num_classes)
+
+
+def load_deeplab(path: Path) -> DeepLab:
+    """Returns the network of `save_deeplab`, in evaluation mode, on the CPU."""
+    stored = _load(path, "deeplab")
+    config = TypeAdapter(DeepLabConfig).validate_python(stored["config"])
+    model = build_deeplab(config, stored["num_classes"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
     return model.eval()
 

@@ -159,8 +159,18 @@ class AffinityNetCheckpoint(AffinityCheckpoint):
     """A trained AffinityNet (PSA): affinity features at stride 8."""
 
 
+@dataclass(frozen=True)
+class SegmentationCheckpoint:
+    """A trained segmentation network: `model.pt` with its config and state dict."""
+
+
 Record = Cams | AffinityScores | LabelMap | ClassScores
-ARTIFACTS: tuple[type, ...] = (ClassifierCheckpoint, IRNetCheckpoint, AffinityNetCheckpoint)
+ARTIFACTS: tuple[type, ...] = (
+    ClassifierCheckpoint,
+    IRNetCheckpoint,
+    AffinityNetCheckpoint,
+    SegmentationCheckpoint,
+)
 
 
 def label_map(record_type: type[LabelMap], masks: Mapping[str, np.ndarray]) -> LabelMap:

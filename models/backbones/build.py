@@ -1,17 +1,19 @@
 """From a config to an encoder with its weights."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 import torchvision
 from torch import nn
 
-from models.backbones.config import EncoderConfig
+from models.backbones.config import LIBRARY_WEIGHTS, EncoderConfig
+from models.backbones.drn import DRN_BLOCKS, drn_encoder
 from models.backbones.encoder import Encoder, Tap, UncutEncoder
 from models.backbones.resnet38 import ResNet38Encoder
 from models.backbones.torchvision_stages import load_torchvision, torchvision_encoder
 from models.backbones.vgg16_largefov import vgg16_largefov_encoder
-from models.backbones.weights import load_into, load_state_dict
+from models.backbones.weights import encoder_part, load_into, load_state_dict
 from models.errors import InvalidInputError
 from models.images import CAFFE_NORMALISATION, IMAGENET_NORMALISATION, SYMMETRIC_NORMALISATION, Normalisation
 
@@ -21,6 +23,7 @@ _NORMALISATIONS = {
     "caffe": CAFFE_NORMALISATION,
 }
 _PSA_FC6_DILATION = 4
+T = TypeVar("T")
 
 
 def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encoder:
@@ -35,8 +38,8 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
     weights = config.weights if load_weights else None
     if config.name.startswith("timm/"):
         return _timm(config, weights)
-    if config.name in {"resnet38", "vgg16_largefov"}:
-        return _psa_network(config, weights)
+    if config.name in {"resnet38", "vgg16_largefov", *DRN_BLOCKS}:
+        return _own_network(config, weights)
     return _torchvision(config, weights)
 
 
@@ -44,24 +47,42 @@ def _torchvision(config: EncoderConfig, weights: str | None) -> Encoder:
     net = load_torchvision(config.name)
     if weights == "imagenet":
         net = _downloaded(lambda: torchvision.models.get_model(config.name, weights="IMAGENET1K_V1"), config.name)
+    elif weights == "coco":
+        load_into(net, _coco_state(config.name), weights)
     elif weights is not None:
-        load_into(net, load_state_dict(weights), weights)
+        load_into(net, encoder_part(load_state_dict(weights)), weights)
     normalisation = _NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION)
     return torchvision_encoder(net, config.output_stride, dilate=config.dilate, normalisation=normalisation)
 
 
-def _psa_network(config: EncoderConfig, weights: str | None) -> Encoder:
+def _coco_state(name: str) -> dict[str, torch.Tensor]:
+    """Returns the encoder of torchvision's DeepLab-v3 on that network, trained with MS-COCO's pixel labels."""
+    segmenters = torchvision.models.list_models(module=torchvision.models.segmentation)
+    if f"deeplabv3_{name}" not in segmenters:
+        msg = (
+            f"encoder {name!r}: no library offers its MS-COCO weights (torchvision has them for resnet50 and "
+            "resnet101); give a path in `weights`"
+        )
+        raise InvalidInputError(msg)
+    weights = torchvision.models.get_model_weights(f"deeplabv3_{name}").DEFAULT
+    state: dict[str, torch.Tensor] = _downloaded(lambda: weights.get_state_dict(progress=False), name)
+    return encoder_part(state)
+
+
+def _own_network(config: EncoderConfig, weights: str | None) -> Encoder:
     if config.output_stride != 8:
         msg = f"encoder {config.name!r} has output stride 8 and no other; output_stride is {config.output_stride}"
         raise InvalidInputError(msg)
-    if weights == "imagenet":
+    if weights in LIBRARY_WEIGHTS:
         msg = (
-            f"encoder {config.name!r}: no library offers its ImageNet weights; convert the published file with `wsss "
-            "data convert-weights` and give its path in `weights`, or null for random initialisation"
+            f"encoder {config.name!r}: no library offers its {weights} weights; give the path of the published file in "
+            "`weights` (MXNet and Caffe files: `wsss data convert-weights`), or null for random initialisation"
         )
         raise InvalidInputError(msg)
     if config.name == "resnet38":
         encoder: Encoder = ResNet38Encoder(_NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION))
+    elif config.name in DRN_BLOCKS:
+        encoder = drn_encoder(config.name, _NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION))
     else:
         dilation = _PSA_FC6_DILATION if config.dilate else 1
         normalisation = _NORMALISATIONS.get(config.normalisation, CAFFE_NORMALISATION)
@@ -78,6 +99,9 @@ def _timm(config: EncoderConfig, weights: str | None) -> Encoder:
     name = config.name.removeprefix("timm/")
     if name.split(".")[0] not in timm.list_models():
         msg = f"encoder {config.name!r}: timm knows no such network (timm.list_models() lists them)"
+        raise InvalidInputError(msg)
+    if weights == "coco":
+        msg = f"encoder {config.name!r}: no library offers its coco weights; give a path in `weights`"
         raise InvalidInputError(msg)
     options: dict[str, Any] = {"features_only": True, "output_stride": config.output_stride}
     if weights not in (None, "imagenet"):
@@ -107,7 +131,7 @@ def _timm_normalisation(net: nn.Module, config: EncoderConfig) -> Normalisation:
     return Normalisation(tuple(mean), tuple(std)) if mean and std else IMAGENET_NORMALISATION
 
 
-def _downloaded(create: Callable[[], nn.Module], name: str) -> nn.Module:
+def _downloaded(create: Callable[[], T], name: str) -> T:
     try:
         return create()
     except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError; hubs wrap theirs in RuntimeError

@@ -6,6 +6,9 @@ from typing import ClassVar, Literal
 
 from models.errors import InvalidInputError
 
+LIBRARY_WEIGHTS = ("imagenet", "coco")
+"""Weights that are named and not addressed: the library's own download."""
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -13,11 +16,12 @@ class EncoderConfig:
 
     Attributes:
         name: `resnet50`, `mobilenet_v2`, any other torchvision classification network of the ResNet or `features`
-            families, `timm/<name>` for any timm network that offers `features_only`, or PSA's `resnet38` (Wide
-            ResNet-38 A1) and `vgg16_largefov`, both of output stride 8; `wsss data convert-weights` makes their weight
-            files out of the MXNet and Caffe originals.
-        weights: `imagenet` (the library's own download), a path to a state dict, or None for random initialisation.
-            The service also takes `s3://` and `https://` here and hands a local path down.
+            families, `timm/<name>` for any timm network that offers `features_only`, or one of output stride 8 that no
+            library has: PSA's `resnet38` (Wide ResNet-38 A1) and `vgg16_largefov` (`wsss data convert-weights` makes
+            their weight files out of the MXNet and Caffe originals), and `drn_d_54` and `drn_d_105`.
+        weights: `imagenet` (the library's own download), `coco` (torchvision's, from a DeepLab-v3 trained with MS-COCO
+            pixel labels: ResNet-50 and 101), a path to a state dict, or None for random initialisation. The service
+            also takes `s3://` here and hands a local path down.
         output_stride: Stride of the last tap, 8, 16 or 32. IRN: 16.
         dilate: Replace the strides that are taken away by dilation, so that the receptive field stays. IRN takes the
             stride of ResNet-50's last stage away without dilation, so False is right for `irn_voc`. For

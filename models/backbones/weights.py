@@ -30,6 +30,13 @@ def load_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     return loaded
 
 
+def encoder_part(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Returns the encoder's tensors of a torchvision segmentation network (`backbone.…`); any other state as it is."""
+    prefix = "backbone."
+    found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return found or state
+
+
 def load_into(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
     """Loads `state` into `net` (whose classifier may be gone already).
 

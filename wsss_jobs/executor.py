@@ -144,6 +144,7 @@ def _stage_job(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -
         config=stage.config,
         inputs=stage_inputs(stage, run.by_name, run.store),
         sink=sink,
+        run_store=run.store,
         class_names=run.dataset.class_names,
         seed=run.seed,
         device=stage.resources.device_on(run.device),
@@ -209,7 +210,7 @@ def _wait_for_worker(run: RunContext, stage: PlannedStage) -> None:
 
 
 def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:
-    """Returns all GPUs of the cluster on CUDA; on a CPU, one worker with all cores of a private Ray."""
+    """Returns all GPUs of the cluster on CUDA; on a CPU, one worker or `max_workers` with a private Ray's cores."""
     resources = run.session.resources()
     batch: int = stage.config.schedule.global_batch_size  # type: ignore[attr-defined]
     if run.device == "cuda":
@@ -218,8 +219,9 @@ def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:
         return TrainScale(
             "cuda", count, int(stage.resources.num_cpus), loader_workers("cuda", int(stage.resources.num_cpus))
         )
-    num_cpus = int(resources.num_cpus) if resources.is_local else int(stage.resources.num_cpus)
-    return TrainScale("cpu", num_workers(batch, stage.resources.max_workers or 1), max(num_cpus, 1))
+    count = num_workers(batch, stage.resources.max_workers or 1)
+    num_cpus = int(resources.num_cpus) // count if resources.is_local else int(stage.resources.num_cpus)
+    return TrainScale("cpu", count, max(num_cpus, 1))
 
 
 def _healthy_items(run: RunContext, stages: Iterable[PlannedStage]) -> ItemTable:

@@ -93,7 +93,7 @@ def build_plan(entries: Sequence[StageEntry], dataset_fingerprint: str, seed: in
 
 
 def _plan(entry: StageEntry, earlier: Sequence[PlannedStage], dataset_fingerprint: str, seed: int) -> PlannedStage:
-    inputs = {port: _feeder(entry, port, kind, earlier) for port, kind in entry.spec.READS.items()}
+    inputs = {port: _feeder(entry, port, kind, earlier) for port, kind in entry.spec.reads(entry.config).items()}
     by_name = {stage.name: stage for stage in earlier}
     feeders = {port: by_name[name] for port, name in inputs.items()}
     entry.spec.check_inputs(entry.name, entry.config, {port: feeder.config for port, feeder in feeders.items()})

@@ -15,7 +15,8 @@ from wsss_jobs.heap import keep_freed_memory
 from wsss_jobs.records import Record
 from wsss_jobs.stage_io import StageFolder, StageInputs
 from wsss_jobs.stages.base import Device, Failed, ItemInput, ItemStage, Ok, StageConfig, StageContext, guarded
-from wsss_jobs.storage.object_store import ObjectNotFoundError
+from wsss_jobs.storage.artifacts import default_cache_root
+from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.uris import read_uri
 
@@ -29,6 +30,7 @@ class StageJob:
     Attributes:
         name: The stage's, before its columns in receipts.
         sink: Where records are stored, or None when they are streamed on.
+        run_store: Holds the weight files that the config names by digest.
         num_threads: Threads that the worker may use.
         run_id: The run, as metrics name it.
     """
@@ -38,6 +40,7 @@ class StageJob:
     config: StageConfig
     inputs: StageInputs
     sink: StageFolder | None
+    run_store: ObjectStore
     class_names: tuple[str, ...]
     seed: int
     device: Device
@@ -62,7 +65,7 @@ class StageWorker:
             port: folder.outputs.local_copy(CHECKPOINT_KEY).parent for port, folder in job.inputs.artifacts.items()
         }
         context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts)
-        self._stage = job.spec(job.config, context)
+        self._stage = job.spec(_localised(job), context)
 
     @property
     def name(self) -> str:
@@ -128,6 +131,15 @@ def read_image(item: DatasetItem) -> Any:
     except ObjectNotFoundError as error:
         raise DataError(item.source_key, "missing_image", f"its image is gone: {error}") from error
     return decode_image(data, item.source_key)
+
+
+def _localised(job: StageJob) -> StageConfig:
+    """Returns the stage's config with local weight files."""
+    if not job.spec.NAMES_WEIGHTS:
+        return job.config
+    from wsss_jobs.config.assets import localise_assets  # knows all networks: seconds that other workers need not spend
+
+    return localise_assets(job.config, job.run_store, default_cache_root() / "assets")
 
 
 def _read_record(folder: StageFolder, item: DatasetItem) -> Record:

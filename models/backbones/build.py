@@ -47,12 +47,13 @@ def _torchvision(config: EncoderConfig, weights: str | None) -> Encoder:
     net = load_torchvision(config.name)
     if weights == "imagenet":
         net = _downloaded(lambda: torchvision.models.get_model(config.name, weights="IMAGENET1K_V1"), config.name)
-    elif weights == "coco":
-        load_into(net, _coco_state(config.name), weights)
-    elif weights is not None:
-        load_into(net, encoder_part(load_state_dict(weights)), weights)
     normalisation = _NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION)
-    return torchvision_encoder(net, config.output_stride, dilate=config.dilate, normalisation=normalisation)
+    encoder = torchvision_encoder(net, config.output_stride, dilate=config.dilate, normalisation=normalisation)
+    if weights == "coco":
+        load_into(encoder.net, _coco_state(config.name), weights)
+    elif weights not in (None, "imagenet"):
+        load_into(encoder.net, encoder_part(load_state_dict(weights)), weights)
+    return encoder
 
 
 def _coco_state(name: str) -> dict[str, torch.Tensor]:

@@ -68,7 +68,7 @@ def labels_at(label_BHW: torch.Tensor, size_hw: torch.Size) -> torch.Tensor:
 
 def _losses(log_own_Bhw: torch.Tensor, log_prob_BChw: torch.Tensor, config: PixelLossConfig) -> torch.Tensor:
     if config.kind == "symmetric":
-        # The label is 1 at its class and 0 elsewhere: the reverse term is -A times the probability of all other classes.
+        # The label is 1 at its class and 0 elsewhere: the reverse term is -A times the probability of the others.
         reverse_Bhw = -config.log_zero * (1.0 - log_own_Bhw.exp())
         return -config.cross_entropy_weight * log_own_Bhw + config.reverse_weight * reverse_Bhw
     if config.kind == "bootstrapped":

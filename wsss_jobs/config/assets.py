@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from models.backbones import EncoderConfig
+from models.backbones.config import LIBRARY_WEIGHTS
+from models.segmentation.config import DeepLabConfig
+from wsss_jobs.config.network_file import NetworkFile
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.uris import read_uri
@@ -36,7 +39,7 @@ def localise_assets(config: S, store: ObjectStore, folder: Path) -> S:
 
 
 def _store(weights: str, store: ObjectStore) -> str:
-    if weights == "imagenet" or weights.startswith(_PREFIX):
+    if weights in LIBRARY_WEIGHTS or weights.startswith(_PREFIX):
         return weights
     try:
         data = read_uri(weights)
@@ -60,16 +63,15 @@ def _localise(weights: str, store: ObjectStore, folder: Path) -> str:
 
 
 def _map_weights(config: S, change: Callable[[str], str]) -> S:
-    """Returns `config` with `change` applied to the weights of every `EncoderConfig` in it, however deep."""
-    if isinstance(config, EncoderConfig):
-        return config if config.weights is None else replace(config, weights=change(config.weights))
+    """Returns `config` with `change` applied to the `weights` of every network in it, however deep."""
     if isinstance(config, BaseModel):
         update: dict[str, Any] = {
             name: _map_weights(getattr(config, name), change) for name in type(config).model_fields
         }
         return config.model_copy(update=update)
     if is_dataclass(config) and not isinstance(config, type):
-        return replace(
-            config, **{f.name: _map_weights(getattr(config, f.name), change) for f in fields(config) if f.init}
-        )
+        changed = {f.name: _map_weights(getattr(config, f.name), change) for f in fields(config) if f.init}
+        if isinstance(config, EncoderConfig | DeepLabConfig | NetworkFile) and config.weights is not None:
+            changed["weights"] = change(config.weights)
+        return replace(config, **changed)
     return config

@@ -185,16 +185,14 @@ def _stage_entry(index: int, entry: Mapping[str, Any]) -> StageEntry:
     config = validated(spec.Config, {key: entry[key] for key in entry if key not in _STAGE_KEYS}, path)
     given = entry.get("resources") or {}
     stage_resources = validated(StageResources, {**spec.RESOURCES.model_dump(), **given}, f"{path}.resources")
-    return StageEntry(name, spec, config, _inputs(entry, spec, path), stage_resources)
+    return StageEntry(name, spec, config, _inputs(entry, spec.reads(config), path), stage_resources)
 
 
-def _inputs(entry: Mapping[str, Any], spec: type[StageSpec], path: str) -> dict[str, str]:
+def _inputs(entry: Mapping[str, Any], reads: Mapping[str, type], path: str) -> dict[str, str]:
     inputs = entry.get("inputs") or {}
-    unknown = sorted(set(inputs) - set(spec.READS))
+    unknown = sorted(set(inputs) - set(reads))
     if unknown:
-        raise ConfigError(
-            f"{path}.inputs.{unknown[0]}: unknown input; this stage reads {', '.join(spec.READS) or 'none'}"
-        )
+        raise ConfigError(f"{path}.inputs.{unknown[0]}: unknown input; this stage reads {', '.join(reads) or 'none'}")
     return dict(inputs)
 
 

@@ -83,7 +83,7 @@ def _evaluate_stage(
     for variant in kind.variants:
         name = stage.name if variant == "masks" else f"{stage.name}/{variant.removeprefix('masks_')}"
         evaluations.append(_evaluate_labels(name, "mask", folder, variant, items, dataset))
-    if issubclass(kind, Mask) and getattr(stage.config, "crf", True) is None:
+    if issubclass(kind, Mask) and getattr(stage.config, "crf", None) is None:
         return evaluations[-1:]  # without a CRF both variants are the same
     return evaluations
 

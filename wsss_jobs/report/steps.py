@@ -15,6 +15,7 @@ _PRODUCERS = {
     "random_walk": "Random walk",
     "random_walk_psa": "Random walk",
     "propagate_gcn": "GCN",
+    "train_segmentation": "Segmentation network",
 }
 _CAM_TITLE, _AFFINITY_TITLE, _PARTIAL_TITLE = "CAM", "Affinity label", "Partial label"
 

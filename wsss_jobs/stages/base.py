@@ -163,6 +163,12 @@ class StageSpec(ABC):
         """
         del name, config, feeders
 
+    @classmethod
+    def reads(cls, config: Any) -> Mapping[str, type]:
+        """Returns what a stage with these settings reads: all of `READS`, but where a setting replaces an input."""
+        del config
+        return cls.READS
+
 
 class ItemStage(StageSpec):
     """A stage that works item by item; its constructor loads weights on the worker.
@@ -171,11 +177,13 @@ class ItemStage(StageSpec):
 
     Attributes:
         NEEDS_IMAGE: Whether `process` gets the decoded images.
+        NAMES_WEIGHTS: Whether its config can name weight files.
         BATCH_SIZES: Items a call on each device, where the recipe names no number. More feeds an accelerator better;
             fewer lose less when a process dies.
     """
 
     NEEDS_IMAGE: ClassVar[bool] = True
+    NAMES_WEIGHTS: ClassVar[bool] = False
     BATCH_SIZES: ClassVar[Mapping[Device, int]] = {"cpu": 1, "cuda": 1}
 
     @abstractmethod

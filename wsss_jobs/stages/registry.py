@@ -22,6 +22,9 @@ _CLASSES = {
     "label_partially": "LabelPartially",
     "propagate_gcn": "PropagateGcn",
     "refine_masks": "RefineMasks",
+    "read_masks": "ReadMasks",
+    "train_segmentation": "TrainSegmentation",
+    "predict_masks": "PredictMasks",
 }
 
 

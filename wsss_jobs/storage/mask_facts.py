@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from wsss_jobs.errors import StageError
 from wsss_jobs.storage.instance_rows import INSTANCES, InstanceRow, rows_of_png
 from wsss_jobs.storage.mask_png import decode_mask
+from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.receipts import latest_by_item
-from wsss_jobs.storage.tables import TableKind
+from wsss_jobs.storage.tables import TableKind, read_table
 
 MASKS_KEY = "masks.parquet"
 MASKS = TableKind("masks", 1)  # the columns of `_COLUMNS`, then those of the receipts
@@ -106,6 +108,21 @@ def masks_table(masks: Iterable[tuple[str, str, MaskFacts]], receipts: pa.Table)
     for name in masks_schema(receipts.schema).names[len(_COLUMNS) :]:
         table = table.append_column(name, receipts.column(name).take(indices))
     return table
+
+
+def score_column(folder: ObjectStore, column: str) -> dict[str, float | None]:
+    """The numbers of a column of a complete stage's table of masks, by item id; None where a row has none.
+
+    Raises:
+        StageError: There is no such column of numbers.
+    """
+    table = read_table(folder, MASKS_KEY, MASKS)
+    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    if column not in numbers:
+        raise StageError(
+            f"{folder.uri_of(MASKS_KEY)}: has no numbers {column!r}; it has {', '.join(numbers) or 'none'}"
+        )
+    return dict(zip(table.column("item_id").to_pylist(), table.column(column).to_pylist(), strict=True))
 
 
 def _from_receipt(row: dict[str, Any]) -> MaskFacts:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from wsss_jobs.errors import StageError
 from wsss_jobs.heap import keep_freed_memory
-from wsss_jobs.training.schedule import num_steps_per_epoch, poly_factor, worker_batches
-from wsss_jobs.training.task import Sample, TrainTask
+from wsss_jobs.training.over_workers import mean_over_workers
+from wsss_jobs.training.schedule import worker_batches
+from wsss_jobs.training.task import Sample, ScoredTask, TrainTask
 
 _log = logging.getLogger(__name__)
 _STATE_FILE = "state.pt"
@@ -75,7 +77,7 @@ class TrainLoop:
         self.device = ray.train.torch.get_device()
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.num_steps = num_steps_per_epoch(len(task), task.schedule.global_batch_size) * task.schedule.num_epochs
+        self.num_steps = task.schedule.total_steps(len(task))
         model = task.build_model()
         groups = _trainable_groups(model, task)
         self.model = ray.train.torch.prepare_model(model)
@@ -93,8 +95,8 @@ class TrainLoop:
 
     def run(self) -> nn.Module:
         """Trains what is left to train; returns the model in evaluation mode."""
-        while self.epoch < self.task.schedule.num_epochs:
-            self._report(self._train_epoch())
+        while self.step < self.num_steps:
+            self._report(self._train_epoch() | self._scores())
         return self.module.eval()
 
     def _train_epoch(self) -> dict[str, float]:
@@ -103,7 +105,7 @@ class TrainLoop:
         started = time.monotonic()
         totals: dict[str, float] = {}
         num_batches = 0
-        for batch in self._batches(self.epoch):
+        for batch in islice(self._batches(self.epoch), self.num_steps - self.step):
             values = self._train_step(batch)
             num_batches += 1
             for name, value in values.items():
@@ -111,15 +113,20 @@ class TrainLoop:
             if self.on_step is not None and self.context.get_world_rank() == 0:
                 self.on_step(self.epoch, self.step, self.num_steps, values)
         self.epoch += 1
-        means = {name: total / num_batches for name, total in totals.items()}
+        means = mean_over_workers({name: total / num_batches for name, total in totals.items()}, self.device)
         return {**means, "epoch": self.epoch, "step": self.step, "seconds": time.monotonic() - started}
+
+    def _scores(self) -> dict[str, float]:
+        if not isinstance(self.task, ScoredTask):
+            return {}
+        return dict(self.task.scores(self.module.eval(), self.device))
 
     def _epoch_seed(self) -> int:
         words = [self.options.seed, self.epoch, self.context.get_world_rank()]
         return int(np.random.default_rng(words).integers(2**31))
 
     def _train_step(self, batch: Sample) -> dict[str, float]:
-        factor = poly_factor(self.step, self.num_steps, self.task.schedule.poly_power)
+        factor = self.task.schedule.lr_factor(self.step, self.num_steps)
         for group, base_lr in zip(self.optimiser.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}

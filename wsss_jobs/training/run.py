@@ -21,6 +21,7 @@ from wsss_jobs.errors import StageError
 from wsss_jobs.stage_io import StageInputs
 from wsss_jobs.stages.base import Device, StageConfig, StageContext, TrainStage
 from wsss_jobs.storage.artifacts import default_cache_root
+from wsss_jobs.storage.mask_facts import score_column
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.storage.tables import TableKind, write_table
@@ -136,12 +137,19 @@ class _StoreReader:
 
     def __init__(self, inputs: StageInputs) -> None:
         self._inputs = inputs
+        self._scores: dict[tuple[str, str], dict[str, float | None]] = {}
 
     def image(self, item: DatasetItem) -> Any:
         return read_image(item)
 
     def record(self, port: str, item: DatasetItem) -> Any:
         return self._inputs.stored[port].read(item)
+
+    def score(self, port: str, item: DatasetItem, column: str) -> float | None:
+        key = (port, column)
+        if key not in self._scores:
+            self._scores[key] = score_column(self._inputs.stored[port].outputs.folder, column)
+        return self._scores[key].get(item.item_id)
 
 
 @contextlib.contextmanager

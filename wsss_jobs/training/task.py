@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.training.schedule import num_steps_per_epoch, poly_factor
 
 Sample = dict[str, torch.Tensor]
 
@@ -38,6 +39,14 @@ class Schedule(BaseModel):
     poly_power: float = Field(default=0.9, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
 
+    def total_steps(self, num_items: int) -> int:
+        """Returns how many optimiser steps a training over so many items takes."""
+        return num_steps_per_epoch(num_items, self.global_batch_size) * self.num_epochs
+
+    def lr_factor(self, step: int, num_steps: int) -> float:
+        """Returns what learning rates are multiplied by at step 0, 1, ... of `num_steps`."""
+        return poly_factor(step, num_steps, self.poly_power)
+
 
 class ItemReader(Protocol):
     """Reads what a training stage is given of one item."""
@@ -47,6 +56,21 @@ class ItemReader(Protocol):
 
     def record(self, port: str, item: DatasetItem) -> Any:
         """Returns the record that `port`'s stage stored."""
+
+    def score(self, port: str, item: DatasetItem, column: str) -> float | None:
+        """Returns a number of the item's row in `port`'s `masks.parquet`, or None where the row has none.
+
+        Raises:
+            StageError: The table has no such column.
+        """
+
+
+@runtime_checkable
+class ScoredTask(Protocol):
+    """A training that is scored after every epoch, beside its losses."""
+
+    def scores(self, model: nn.Module, device: torch.device) -> Mapping[str, float]:
+        """Returns numbers over all workers; every worker calls it at the same time, with the model in evaluation."""
 
 
 class TrainTask(Protocol):

@@ -150,5 +150,5 @@ def test_drn_d_has_the_published_size_strides_and_dilations():
 
 def test_weights_that_no_library_offers_are_refused():
     for name, output_stride in (("drn_d_105", 8), ("timm/resnet10t", 16), ("mobilenet_v2", 16)):
-        with pytest.raises(InvalidInputError, match="(?i)coco"):
+        with pytest.raises(InvalidInputError, match=r"(?i)coco"):
             build_encoder(EncoderConfig(name, "coco", output_stride))

@@ -60,7 +60,9 @@ def test_scales_and_mirrors_are_fused_as_the_papers_do(fusion):
 def test_a_mirrored_image_has_the_mirrored_probabilities():
     model, image_HW3 = network(), image(64, 64)
     plain = class_probabilities(model, image_HW3, (1.0,), "mean_probability", flip=True)
-    mirrored = class_probabilities(model, np.ascontiguousarray(image_HW3[:, ::-1]), (1.0,), "mean_probability", flip=True)
+    mirrored = class_probabilities(
+        model, np.ascontiguousarray(image_HW3[:, ::-1]), (1.0,), "mean_probability", flip=True
+    )
     assert np.allclose(plain, mirrored[..., ::-1], atol=1e-5)
 
 

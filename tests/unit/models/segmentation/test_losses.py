@@ -70,7 +70,7 @@ def test_losses_are_finite_and_ignored_pixels_have_no_gradient(seed, kind, num_c
 
 
 def test_a_certain_wrong_label_pulls_less_where_labels_are_distrusted():
-    """At a pixel that is surely class 0 and labelled 1, the reverse term's gradient vanishes and cross-entropy's not."""
+    """Where the network is sure and the label says otherwise, the reverse term's gradient vanishes."""
     pulls = {}
     for kind, options in (("cross_entropy", {}), ("symmetric", {"cross_entropy_weight": 0.0}), ("bootstrapped", {})):
         logits = torch.tensor([8.0, -8.0]).view(1, 2, 1, 1).requires_grad_()

@@ -116,5 +116,5 @@ def test_without_a_file_some_stage_must_train_the_network():
 
 @pytest.mark.parametrize("options", [{"overlap_px": 64, "window_px": 64}, {"scales": (0.0,)}, {"crf": "no_such"}])
 def test_bad_settings_are_refused(options):
-    with pytest.raises(ValueError, match="overlap_px 64|positive|no preset"):
+    with pytest.raises(ValueError, match=r"overlap_px 64|positive|no preset"):
         PredictMasksConfig(**options)

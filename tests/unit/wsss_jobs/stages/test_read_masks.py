@@ -28,7 +28,10 @@ def finished_stage(request, store):
     """A complete mask stage in another run, on a folder and on S3, with a number for all items but the last."""
     outputs = StageOutputs(store, "gcn_masks", "abcd", ("masks_before_crf", "masks"))
     for index, item in enumerate(ITEMS):
-        facts = [outputs.commit_mask(item, mask_of(item, 1), "masks_before_crf"), outputs.commit_mask(item, mask_of(item))]
+        facts = [
+            outputs.commit_mask(item, mask_of(item, 1), "masks_before_crf"),
+            outputs.commit_mask(item, mask_of(item)),
+        ]
         row = {"item_id": item.item_id, "attempt": 1, "masks": [fact.as_receipt() for fact in facts]}
         outputs.write_receipts([row | ({"gcn_masks_mean_confidence": index / 10} if index < 3 else {})])
     outputs.finalise(ITEMS, "masks", pack_masks=request.param)

@@ -33,9 +33,10 @@ def item(index, split="train"):
 
 
 class Reader:
-    """Grey images with a red square (class 1) and a blue one (class 2); the CRF changed class 2; a ring is unlabelled."""
+    """Grey images with a red square (class 1) and a blue one (class 2), unlabelled around; the CRF changed class 2."""
 
-    numbers = {"item0": 0.25, "item1": None}
+    def __init__(self, numbers=(("item0", 0.25), ("item1", None))):
+        self.numbers = dict(numbers)
 
     def image(self, item):
         return self.picture(item)[0]
@@ -52,8 +53,8 @@ class Reader:
         rng = np.random.default_rng([*item.item_id.encode()])
         image_HW3 = rng.integers(90, 160, (HEIGHT, WIDTH, 3), dtype=np.uint8)
         label_HW = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
-        for class_id, colour, left in ((1, (250, 10, 10), 2), (2, (10, 10, 250), 34)):
-            top, left = int(rng.integers(2, 20)), left + int(rng.integers(0, 6))
+        for class_id, colour, half in ((1, (250, 10, 10), 2), (2, (10, 10, 250), 34)):
+            top, left = int(rng.integers(2, 20)), half + int(rng.integers(0, 6))
             label_HW[top - 2 : top + 24, left - 2 : left + 24] = 255
             label_HW[top : top + 22, left : left + 22] = class_id
             image_HW3[top : top + 22, left : left + 22] = colour
@@ -153,11 +154,8 @@ def test_several_scales_add_their_losses():
     job = task(network=DeepLabConfig(NETWORK.encoder, "v2", (1, 2), training_scales=(0.5, 0.75)), loss_at="head")
     torch.manual_seed(0)
     model = job.build_model().train()
-    [parameter, *_] = model.head.parameters()
-    with torch.no_grad():
-        parameter.zero_()
-    for value in model.head.parameters():
-        value.data.zero_()
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
     loss, _ = losses_of(job, model, (0, 1))
     assert float(loss.detach()) == pytest.approx(4 * np.log(3), rel=1e-5)  # image, two scales, and their maximum
 
@@ -178,7 +176,10 @@ def test_a_batch_without_labels_costs_nothing_and_teaches_nothing():
 
 @pytest.mark.parametrize(
     ("label", "reason"),
-    [(np.zeros((HEIGHT, WIDTH + 1), np.uint8), "size_mismatch"), (np.full((HEIGHT, WIDTH), 7, np.uint8), "out_of_range")],
+    [
+        (np.zeros((HEIGHT, WIDTH + 1), np.uint8), "size_mismatch"),
+        (np.full((HEIGHT, WIDTH), 7, np.uint8), "out_of_range"),
+    ],
 )
 def test_masks_that_do_not_fit_are_named(label, reason):
     class Bad(Reader):
@@ -191,11 +192,8 @@ def test_masks_that_do_not_fit_are_named(label, reason):
 
 
 def test_a_confidence_beyond_one_and_a_set_without_items_are_refused():
-    class Bad(Reader):
-        numbers = {"item0": 12.0}
-
-    with pytest.raises(DataError, match="0..1"):
-        task(reader=Bad(), confidence={"image_column": "c"}).sample(0, 0)
+    with pytest.raises(DataError, match=r"must lie in 0\.\.1; it is 12"):
+        task(reader=Reader([("item0", 12.0)]), confidence={"image_column": "c"}).sample(0, 0)
     with pytest.raises(StageError, match="no items are left"):
         task(held_splits=("train",))
     with pytest.raises(ValueError, match="not both"):

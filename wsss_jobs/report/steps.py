@@ -16,6 +16,7 @@ _PRODUCERS = {
     "random_walk_psa": "Random walk",
     "propagate_gcn": "GCN",
     "train_segmentation": "Segmentation network",
+    "predict_masks": "Segmentation network",  # from a file
 }
 _CAM_TITLE, _AFFINITY_TITLE, _PARTIAL_TITLE = "CAM", "Affinity label", "Partial label"
 
@@ -62,11 +63,11 @@ def _mask_steps(stage: PlannedStage, plan: Plan) -> list[Step]:
 
 
 def _producer(stage: PlannedStage, plan: Plan) -> str:
-    """Returns the method whose scores a mask stage reads."""
+    """Returns the method whose scores, or whose network, a mask stage reads; its own where it reads nothing."""
     for name in stage.inputs.values():
         kind = plan.stage(name).spec.NAME
         return _PRODUCERS.get(kind, kind.replace("_", " "))
-    return stage.name
+    return _PRODUCERS.get(stage.spec.NAME, stage.name)
 
 
 def _distinct(steps: list[Step]) -> tuple[Step, ...]:

@@ -133,7 +133,9 @@ class SegmentationTask:
         """Returns the network with its initial weights; on CUDA, BatchNorm counts over all workers."""
         model = build_deeplab(self._config.network, self._context.num_classes)
         if self._context.device == "cuda":
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            from timm.layers import convert_sync_batchnorm  # torch's own drops the activation of timm's BatchNormAct2d
+
+            model = convert_sync_batchnorm(model)
         return model
 
     def parameter_groups(self, model: nn.Module) -> Sequence[Mapping[str, Any]]:

@@ -38,6 +38,18 @@ def test_steps_have_the_names_of_evaluations_and_titles_of_methods():
     ]
 
 
+def test_masks_of_a_network_are_named_after_it_trained_here_or_not():
+    train, predict = {"stage": "train_segmentation"}, {"stage": "predict_masks"}
+    plan = plan_of({"stage": "read_masks", "source": "masks"}, train, predict)
+    assert [(step.name, step.title) for step in run_steps(plan)] == [
+        ("read_masks", "read_masks"),
+        ("predict_masks/before_crf", "Segmentation network"),
+        ("predict_masks", "Segmentation network + CRF"),
+    ]
+    [step] = run_steps(plan_of(predict | {"checkpoint": {"weights": "model.pt"}, "crf": None}))
+    assert step.title == "Segmentation network"
+
+
 def test_steps_of_one_method_are_told_apart_by_their_stage():
     walk = {"stage": "random_walk"}
     plan = plan_of(

@@ -1,5 +1,7 @@
 """The training of a segmentation network: what a sample is, what a pixel weighs, the schedule, and a short training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,25 @@ def test_an_images_confidence_weights_all_of_its_pixels():
     job = task(confidence={"image_column": "c"})
     weights = [job.sample(index, 0)["weight"] for index in (0, 1)]
     assert [float(weight.max()) for weight in weights] == [0.25, 1.0]
+
+
+@pytest.mark.parametrize("encoder", ["timm/test_efficientnet", "mobilenet_v2"])
+def test_batch_norm_counts_over_all_workers_where_there_is_cuda(encoder):
+    models = []
+    for device in ("cpu", "cuda"):
+        context = StageContext(CONTEXT.class_names, 0, device, 1, {})
+        network = replace(NETWORK, encoder=EncoderConfig(encoder, None), head_norm="batch")
+        torch.manual_seed(0)
+        config = TrainSegmentationConfig(network=network)
+        models.append(TrainSegmentation.task(config, context, [item(0)], Reader()).build_model().eval())
+    ours, synchronised = models
+    norms = [m for m in synchronised.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(ours(images)[0], synchronised(images)[0])  # nothing but the statistics is another
+    assert ours.state_dict().keys() == synchronised.state_dict().keys()
 
 
 def losses_of(job, model, indices):

@@ -95,10 +95,7 @@ class SegmentationSamples:
         image_HW3, mask = self.read(item)
         size_hw = self.augmentation.drawn_size(image_HW3.shape[:2], rng)
         planes = [resize_label(plane, size_hw) for plane in (mask.label_HW, self._weight(item, mask))]
-        image_HW3 = resize(image_HW3, size_hw)
-        if self.augmentation.colour_jitter:
-            strength = self.augmentation.colour_jitter
-            image_HW3 = colour_jitter(image_HW3, strength, strength / 3.0, rng)
+        image_HW3 = colour_jitter(resize(image_HW3, size_hw), self.augmentation.colour_jitter, rng)
         pixels_HW3 = self.normalisation(image_HW3).permute(1, 2, 0).numpy()
         stack_HW5 = flip(np.dstack([pixels_HW3, *planes]).astype(np.float32), rng)
         image, label, weight = crop(

@@ -19,6 +19,7 @@ from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.records import Mask, SegmentationCheckpoint
 from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
+from wsss_jobs.stages.item_task import ItemTask
 from wsss_jobs.stages.segmentation_samples import (
     MASKS_PORT,
     LabelConfidence,
@@ -100,7 +101,7 @@ class TrainSegmentation(TrainStage):
         return SegmentationTask(config, context, items, reader)
 
 
-class SegmentationTask:
+class SegmentationTask(ItemTask[TrainSegmentationConfig]):
     """A loss for each labelled pixel; the mean is over all labelled pixels of the global batch."""
 
     def __init__(
@@ -110,10 +111,7 @@ class SegmentationTask:
         items: Sequence[DatasetItem],
         reader: ItemReader,
     ) -> None:
-        self.schedule: Schedule = config.schedule
-        self._config = config
-        self._context = context
-        self._items = [item for item in items if item.split not in config.held_splits]
+        super().__init__(config, context, [item for item in items if item.split not in config.held_splits], reader)
         self._held = [item for item in items if item.split in config.held_splits]
         if not self._items:
             raise StageError(f"train_segmentation: no items are left to train on; held_splits is {config.held_splits}")
@@ -121,9 +119,6 @@ class SegmentationTask:
         self._samples = SegmentationSamples(
             reader, config.augmentation, config.confidence, normalisation, context.num_classes, context.seed
         )
-
-    def __len__(self) -> int:
-        return len(self._items)
 
     def sample(self, index: int, epoch: int) -> Sample:
         """Returns `image`, `label` and `weight` of a crop; see `SegmentationSamples`."""
@@ -170,9 +165,6 @@ class SegmentationTask:
             counts += torch.tensor([right_HW.sum(), counted_HW.sum()], dtype=torch.float64, device=device)
         num_right, num_counted = sum_over_workers(counts).tolist()
         return {"held_pixel_accuracy": num_right / max(num_counted, 1.0)}
-
-    def finish(self, model: nn.Module, device: torch.device) -> None:
-        """Nothing is left to do."""
 
     def save(self, model: nn.Module, path: Path) -> None:
         """Writes the network."""

@@ -32,6 +32,7 @@ def stages(masks):
         "head_lr": 0.003,
         "augmentation": {"scales": [1.0, 1.25], "crop_px": 64},
         "loss": {"kind": "bootstrapped"},
+        "loss_at": "image",
         "confidence": {"changed_by_crf": 0.5},
         "held_splits": ["val"],
     }

@@ -47,6 +47,7 @@ CONFIG = TrainSegmentationConfig(
     encoder_lr=0.02,
     head_lr=0.2,
     augmentation={"scales": (0.75, 1.0, 1.25), "crop_px": SIZE_PX},
+    loss_at="image",
     confidence={"changed_by_crf": 0.5},
     held_splits=("val",),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -76,8 +76,6 @@ class LabelConfidence(BaseModel):
 class SegmentationSamples:
     """Reads and augments; depends on seed, item and epoch alone."""
 
-    PURPOSE: ClassVar[str] = "segmentation"
-
     reader: ItemReader
     augmentation: SegmentationAugmentation
     confidence: LabelConfidence
@@ -91,7 +89,7 @@ class SegmentationSamples:
         Raises:
             DataError: Image and mask have different sizes, or the mask holds an unknown class.
         """
-        rng = item_generator(self.seed, item.item_id, epoch, self.PURPOSE)
+        rng = item_generator(self.seed, item.item_id, epoch, "segmentation")
         image_HW3, mask = self.read(item)
         size_hw = self.augmentation.drawn_size(image_HW3.shape[:2], rng)
         planes = [resize_label(plane, size_hw) for plane in (mask.label_HW, self._weight(item, mask))]

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.backbones import build_encoder
+from models.backbones import EncoderConfig, build_encoder
 from models.parameter_groups import BiasRule
 from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from models.segmentation.heads import enlarge
@@ -53,6 +53,11 @@ class SegmentationSchedule(Schedule):
         return super().lr_factor(step - step % self.lr_update_steps, num_steps)
 
 
+def _deeplab_v2() -> DeepLabConfig:
+    encoder = EncoderConfig("resnet101", "imagenet", output_stride=8, dilate=True)
+    return DeepLabConfig(encoder, "v2", rates=(6, 12, 18, 24), train_batch_norm_affine=False)
+
+
 class TrainSegmentationConfig(StageConfig):
     """Settings; the defaults are those of DeepLab-v2 on VOC (kazuto1011/deeplab-pytorch).
 
@@ -71,14 +76,14 @@ class TrainSegmentationConfig(StageConfig):
             accuracy against pseudo labels, not against the truth: training never sees that.
     """
 
-    network: DeepLabConfig = Field(default_factory=DeepLabConfig)
+    network: DeepLabConfig = Field(default_factory=_deeplab_v2)
     schedule: SegmentationSchedule = Field(default_factory=SegmentationSchedule)
     encoder_lr: float = Field(default=2.5e-4, gt=0)
     head_lr: float = Field(default=2.5e-3, gt=0)
     biases: BiasRule = BiasRule(lr_factor=2.0, decay=False)
     augmentation: SegmentationAugmentation = SegmentationAugmentation(scales=(0.5, 0.75, 1.0, 1.25, 1.5))
     loss: PixelLossConfig = Field(default_factory=PixelLossConfig)
-    loss_at: Literal["head", "image"] = "image"
+    loss_at: Literal["head", "image"] = "head"
     confidence: LabelConfidence = LabelConfidence()
     held_splits: tuple[str, ...] = ()
 
@@ -105,11 +110,7 @@ class SegmentationTask(ItemTask[TrainSegmentationConfig]):
     """A loss for each labelled pixel; the mean is over all labelled pixels of the global batch."""
 
     def __init__(
-        self,
-        config: TrainSegmentationConfig,
-        context: StageContext,
-        items: Sequence[DatasetItem],
-        reader: ItemReader,
+        self, config: TrainSegmentationConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
     ) -> None:
         super().__init__(config, context, [item for item in items if item.split not in config.held_splits], reader)
         self._held = [item for item in items if item.split in config.held_splits]

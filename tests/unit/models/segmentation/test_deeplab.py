@@ -1,15 +1,18 @@
 """The whole network: outputs, batch normalisation, learning rates, initial weights of other projects."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from models.backbones import EncoderConfig
+from models.backbones import EncoderConfig, build_encoder
 from models.errors import InvalidInputError
 from models.parameter_groups import BiasRule
 from models.segmentation import DeepLabConfig, build_deeplab
+from models.segmentation.initial_weights import load_initial_weights
 
 SMALL = EncoderConfig("timm/test_efficientnet", None, output_stride=16)
 
@@ -20,23 +23,30 @@ def small(num_classes=3, **options):
     return build_deeplab(DeepLabConfig(settings.pop("encoder", SMALL), **settings), num_classes)
 
 
+V2 = {"rates": (6, 12, 18, 24)}
+
+
 @pytest.mark.parametrize(
     ("encoder", "head", "options", "stride"),
     [
-        (EncoderConfig("resnet50", None, 8, dilate=True), "v2", {"rates": (6, 12, 18, 24)}, 8),
+        (EncoderConfig("resnet101", None, 8, dilate=True), "v2", V2, 8),
         (EncoderConfig("resnet38", None, 8), "largefov", {"rates": (12,)}, 8),
-        (EncoderConfig("drn_d_54", None, 8), "v2", {"rates": (6, 12, 18, 24)}, 8),
+        (EncoderConfig("drn_d_105", None, 8), "v2", V2, 8),
+        (EncoderConfig("drn_d_105", None, 8), "v3plus", {}, 4),
         (EncoderConfig("mobilenet_v2", None, 16, dilate=True), "v3plus", {"separable": True}, 4),
-        (EncoderConfig("timm/resnest50d", None, 16), "v3plus", {}, 4),
+        *((EncoderConfig(f"resnet{depth}", None, 16), "v3plus", {}, 4) for depth in (50, 101, 152)),
+        *(
+            (EncoderConfig(f"timm/resnest{name}", None, 16), "v3plus", {}, 4)
+            for name in ("50d", "101e", "200e", "269e")
+        ),
         (EncoderConfig("timm/resnest50d", None, 16), "v3", {}, 16),
     ],
 )
 def test_every_pair_of_encoder_and_head_gives_logits_at_its_stride(encoder, head, options, stride):
-    model = build_deeplab(DeepLabConfig(encoder, head, head_channels=16, **options), 21).eval()
-    with torch.no_grad():
+    with torch.device("meta"):  # shapes alone
+        model = build_deeplab(DeepLabConfig(encoder, head, head_channels=16, **options), 21).eval()
         [logits] = model(torch.zeros(1, 3, 65, 49))
         assert logits.shape == (1, 21, 64 // stride + 1, 48 // stride + 1)
-        assert model.pixel_logits(torch.zeros(1, 3, 65, 49)).shape == (1, 21, 65, 49)
 
 
 def test_losses_on_several_scales_and_their_maximum():
@@ -85,7 +95,7 @@ def test_group_norm_does_not_see_the_batch():
     assert torch.allclose(together[:1], model(images[:1])[0], atol=1e-5)
 
 
-def test_torchvisions_deeplab_loads_and_gives_its_output(tmp_path):
+def test_torchvisions_deeplab_loads_and_gives_its_output(tmp_path, monkeypatch):
     torch.manual_seed(0)
     reference = torchvision.models.segmentation.deeplabv3_resnet50(
         weights=None, weights_backbone=None, num_classes=5, aux_loss=True
@@ -98,11 +108,10 @@ def test_torchvisions_deeplab_loads_and_gives_its_output(tmp_path):
     images = torch.randn(1, 3, 65, 49)
     with torch.no_grad():
         assert torch.allclose(model.pixel_logits(images), reference(images)["out"], atol=1e-4)
-    other = build_deeplab(DeepLabConfig(encoder, **options), 7)  # only the last layer differs
-    assert torch.equal(other.head[1].weight, reference.classifier[1].weight)
-    assert other.head[-1].out_channels == 7
-    own = build_deeplab(DeepLabConfig(EncoderConfig("resnet50", str(path), 8, dilate=True), head="v2"), 5)
-    assert torch.equal(own.encoder.net.conv1.weight, reference.backbone.conv1.weight)
+    published = SimpleNamespace(DEFAULT=SimpleNamespace(get_state_dict=lambda progress: reference.state_dict()))
+    monkeypatch.setattr(torchvision.models, "get_model_weights", {"deeplabv3_resnet50": published}.__getitem__)
+    own = build_encoder(EncoderConfig("resnet50", "coco", 8, dilate=True))  # its encoder alone, under any head
+    assert torch.equal(own.net.layer4[2].conv3.weight, reference.backbone.layer4[2].conv3.weight)
 
 
 def caffe_name(key):
@@ -139,10 +148,17 @@ def test_caffes_deeplab_v2_loads_by_its_names_and_has_its_layout(tmp_path):
     assert [net.layer3[1].conv2.dilation, net.layer4[1].conv2.dilation] == [(2, 2), (4, 4)]
     with torch.no_grad():  # pooling rounds up: 322 -> 161 -> 81 -> 41, where torchvision has 321 -> 161 -> 81
         assert model.eval()(torch.zeros(1, 3, 66, 68))[0].shape[2:] == (9, 9)
-    without_head = {key: value for key, value in state.items() if "aspp" not in key}
-    torch.save(without_head, tmp_path / "v1.pth")
-    model = build_deeplab(DeepLabConfig(encoder, **options, weights=str(tmp_path / "v1.pth")), 4)
-    assert torch.equal(model.encoder.net.conv1.weight, source.encoder.net.conv1.weight)
+    torch.nn.init.zeros_(net.conv1.weight)
+    load_initial_weights(model, {key: value for key, value in state.items() if "aspp" not in key}, "no head")
+    assert torch.equal(net.conv1.weight, source.encoder.net.conv1.weight)
+
+
+def test_a_last_layer_of_other_classes_is_left_as_it_is(tmp_path):
+    source = small(num_classes=5)
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    model, untouched = small(weights=str(tmp_path / "weights.pt")), small()
+    assert torch.equal(model.head.decoder[0][0].weight, source.head.decoder[0][0].weight)
+    assert torch.equal(model.head.classifier.weight, untouched.head.classifier.weight)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):

@@ -64,7 +64,7 @@ class Reader:
 
 
 def task(items=None, reader=None, **options):
-    options = {"network": NETWORK, "augmentation": {"scales": (1.0,), "crop_px": 64}, **options}
+    options = {"network": NETWORK, "augmentation": {"scales": (1.0,), "crop_px": 64}, "loss_at": "image", **options}
     config = TrainSegmentationConfig.model_validate(options)
     return TrainSegmentation.task(config, CONTEXT, items or [item(0), item(1)], reader or Reader())
 
@@ -75,6 +75,7 @@ def test_defaults_are_those_of_deeplab_v2_on_voc():
     assert (schedule.num_steps, schedule.global_batch_size, schedule.momentum) == (20_000, 10, 0.9)
     assert (schedule.weight_decay, schedule.poly_power, schedule.lr_update_steps) == (5e-4, 0.9, 10)
     assert (config.encoder_lr, config.head_lr, config.biases.lr_factor) == (2.5e-4, 2.5e-3, 2.0)
+    assert (config.network.encoder.name, config.network.head, config.loss_at) == ("resnet101", "v2", "head")
     assert (config.augmentation.scales, config.augmentation.crop_px) == ((0.5, 0.75, 1.0, 1.25, 1.5), 321)
 
 

@@ -18,8 +18,9 @@ NETWORK = {
     "head_channels": 32,
     "low_level_channels": 16,
     "train_batch_norm": True,
+    "head_dropout": 0.0,
 }
-SCHEDULE = {"num_steps": None, "num_epochs": 12, "global_batch_size": 6, "optimiser": "adamw", "lr_update_steps": 1}
+SCHEDULE = {"num_steps": None, "num_epochs": 45, "global_batch_size": 6, "optimiser": "adamw", "lr_update_steps": 1}
 
 
 def stages(masks):
@@ -28,10 +29,10 @@ def stages(masks):
         "stage": "train_segmentation",
         "network": NETWORK,
         "schedule": SCHEDULE,
-        "encoder_lr": 0.003,
-        "head_lr": 0.003,
-        "augmentation": {"scales": [1.0, 1.25], "crop_px": 64},
-        "loss": {"kind": "bootstrapped"},
+        "encoder_lr": 0.005,
+        "head_lr": 0.01,
+        "biases": {"lr_factor": 1.0, "decay": True},
+        "augmentation": {"scales": [1.0], "crop_px": 80},
         "loss_at": "image",
         "confidence": {"changed_by_crf": 0.5},
         "held_splits": ["val"],
@@ -58,10 +59,8 @@ def test_the_network_beats_a_guess_and_its_stage_is_like_every_other(job, wsss):
     scores = json.loads((run / "evaluation" / "small.json").read_text())
     assert scores["read_masks"]["miou"] > 0.99  # the masks are the truth here
     predicted = scores["predict_masks/before_crf"]
-    background = predicted["classes"]["background"]
-    guess = 1 / len(predicted["classes"])  # all background: its own IoU at best 1, all others 0
-    assert predicted["miou"] > 1.5 * guess
-    assert background["iou"] > 0.5
+    assert predicted["miou"] > 1.5 / len(predicted["classes"])  # all background: at best 1 over their number
+    assert predicted["classes"]["background"]["iou"] > 0.5
     [table] = run.glob("predict_masks-*/masks.parquet")
     rows = pq.read_table(table).to_pylist()
     assert len(rows) == 2 * (NUM_IMAGES - 1)

@@ -66,6 +66,7 @@ class FaultyS3:
         silence_s: How long the fault `silence` says nothing.
         counts: How often each fault has been done.
         num_requests: All of them, disturbed or not.
+        operations: What clients asked for, by method and path: repeated tries of boto3 count once.
     """
 
     upstream: str
@@ -73,6 +74,7 @@ class FaultyS3:
     silence_s: float = 1.0
     counts: Counter[str] = field(default_factory=Counter)
     num_requests: int = 0
+    operations: Counter[tuple[str, str]] = field(default_factory=Counter)
     _tries: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -93,9 +95,10 @@ class FaultyS3:
         """Its address."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def draw(self, method: str, path: str) -> str:
+    def draw(self, method: str, path: str, *, is_repeated: bool = False) -> str:
         """The fault for a request that has just come."""
         with self._lock:
+            self.operations[method, path] += not is_repeated
             attempt = self._tries[method, path]
             self._tries[method, path] += 1
             self.num_requests += 1
@@ -121,7 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_any(self) -> None:
-        fault = self.proxy.draw(self.command, self.path)
+        is_first_try = "attempt=1" in self.headers.get("amz-sdk-request", "attempt=1").split("; ")
+        fault = self.proxy.draw(self.command, self.path, is_repeated=not is_first_try)
         length = int(self.headers.get("Content-Length") or 0)
         if fault == "reset_in_request":
             self.rfile.read(length // 2)

@@ -1,5 +1,6 @@
 """A small job on generated images, run as a user runs it: a process of its own with a private Ray."""
 
+import copy
 import hashlib
 import os
 import shutil
@@ -112,6 +113,12 @@ class Wsss:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def with_environment(self, **variables):
+        """The same with more environment variables."""
+        changed = copy.copy(self)
+        changed.environment = self.environment | variables
+        return changed
 
     def command(self, *arguments):
         return [sys.executable, "-m", "wsss_jobs", *map(str, arguments)]

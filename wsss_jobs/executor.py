@@ -13,7 +13,7 @@ from cluster.waiting import wait_for_place
 from wsss_jobs.config.recipe import JobResources
 from wsss_jobs.datasets.item_table import ItemTable
 from wsss_jobs.datasets.records import Dataset, DatasetItem
-from wsss_jobs.errors import StageError
+from wsss_jobs.errors import StageError, StorageError
 from wsss_jobs.job_progress import new_driver_id
 from wsss_jobs.legs import legs_of
 from wsss_jobs.observer import RunObserver
@@ -27,7 +27,7 @@ from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.training.run import TrainJob, TrainScale, loader_workers, num_workers, run_training
-from wsss_jobs.worker import StageJob
+from wsss_jobs.worker import STORE_FAILED, StageJob
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,10 @@ def _fan_out(run: RunContext, segment: Segment, folder: StageFolder, todo: ItemT
 
     def on_outcome(outcome: FinalOutcome) -> None:
         item: DatasetItem = outcome.payload
+        if outcome.reason == STORE_FAILED:
+            raise StorageError(
+                f"stage {segment.sink.name} stopped, and goes on when it is run again: {outcome.message}"
+            )
         if not outcome.ok:
             folder.outputs.commit_failure(item, outcome.reason, outcome.message)
         buffer.add(_receipt(item, outcome))

@@ -1,7 +1,7 @@
 """What lives in an actor: one stage with its inputs and its output. Reads, processes, commits, and says how it went."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,17 +10,18 @@ from cluster.fan_out import Outcome, WorkItem
 from cluster.store_metrics import StoreMetrics
 from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.errors import DataError
+from wsss_jobs.errors import DataError, StorageError
 from wsss_jobs.heap import keep_freed_memory
 from wsss_jobs.records import Record
 from wsss_jobs.stage_io import StageFolder, StageInputs
 from wsss_jobs.stages.base import Device, Failed, ItemInput, ItemStage, Ok, StageConfig, StageContext, guarded
 from wsss_jobs.storage.artifacts import default_cache_root
-from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
+from wsss_jobs.storage.object_store import AccessDeniedError, ObjectNotFoundError, ObjectStore, TornObjectError
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.uris import read_uri
 
 CHECKPOINT_KEY = "checkpoint/model.pt"
+STORE_FAILED = "store_failed"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,10 @@ class StageWorker:
         artifacts = {
             port: folder.outputs.local_copy(CHECKPOINT_KEY).parent for port, folder in job.inputs.artifacts.items()
         }
-        context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts)
-        self._stage = job.spec(_localised(job), context)
+        self._context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts)
+        self._config = _localised(job)
+        self._stage = job.spec(self._config, self._context)
+        self._cpu_stage: ItemStage | None = None
 
     @property
     def name(self) -> str:
@@ -73,15 +76,25 @@ class StageWorker:
         return self._job.name
 
     def run(self, items: Sequence[WorkItem], upstream: Sequence[Any]) -> list[Outcome]:
-        """Returns one outcome an item; records that are not stored become its payload."""
+        """Returns one outcome an item; records that are not stored become its payload.
+
+        When the store fails for good, all of the batch answer `STORE_FAILED`, which is no fault of theirs: what is
+        stored already counts, and the driver ends the run.
+        """
+        try:
+            return self._run(items, upstream)
+        except StorageError as error:
+            return [Outcome(item.id, ok=False, reason=STORE_FAILED, message=str(error)) for item in items]
+
+    def _run(self, items: Sequence[WorkItem], upstream: Sequence[Any]) -> list[Outcome]:
         entries = [
             guarded(lambda item=item, index=index: self._read(item.payload, upstream, index))  # type: ignore[misc]
             for index, item in enumerate(items)
         ]
         good = [entry for entry in entries if isinstance(entry, ItemInput)]
         done = iter(self._process(good))
-        results = [entry if isinstance(entry, Failed) else next(done) for entry in entries]
-        return [self._outcome(item, result) for item, result in zip(items, results, strict=True)]
+        results = [(entry, self._job.device) if isinstance(entry, Failed) else next(done) for entry in entries]
+        return [self._outcome(item, *result) for item, result in zip(items, results, strict=True)]
 
     def _read(self, item: DatasetItem, upstream: Sequence[Any], index: int) -> ItemInput:
         records: dict[str, Record] = {
@@ -91,25 +104,30 @@ class StageWorker:
             records[self._job.inputs.streamed] = upstream[index]
         return ItemInput(item, read_image(item) if self._job.spec.NEEDS_IMAGE else None, records)
 
-    def _process(self, batch: list[ItemInput]) -> list[Ok | Failed]:
-        """Halves a batch that does not fit into the accelerator's memory, down to single items."""
+    def _process(self, batch: list[ItemInput]) -> list[tuple[Ok | Failed, Device]]:
+        """Halves a batch that does not fit into the accelerator's memory; what does not fit alone goes to the CPU."""
         if not batch:
             return []
         try:
-            return self._stage.process(batch)
+            return [(result, self._job.device) for result in self._stage.process(batch)]
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             if len(batch) == 1:
-                return [
-                    Failed("out_of_memory", "it does not fit into the accelerator's memory even alone; use the CPU")
-                ]
+                return [(self._on_cpu(batch), "cpu")]
             middle = len(batch) // 2
             return [*self._process(batch[:middle]), *self._process(batch[middle:])]
 
-    def _outcome(self, item: WorkItem, result: Ok | Failed) -> Outcome:
+    def _on_cpu(self, batch: list[ItemInput]) -> Ok | Failed:
+        """Returns what one item becomes on the CPU, where memory is larger; weights are loaded there once."""
+        if self._cpu_stage is None:
+            self._cpu_stage = self._job.spec(self._config, replace(self._context, device="cpu"))
+        [result] = self._cpu_stage.process(batch)
+        return result
+
+    def _outcome(self, item: WorkItem, result: Ok | Failed, device: Device) -> Outcome:
         if isinstance(result, Failed):
             return Outcome(item.id, ok=False, reason=result.reason, message=result.message)
-        receipt = self._columns({"device": self._job.device, **_finite(result.scores)})
+        receipt = self._columns({"device": device, **_finite(result.scores)})
         if self._job.sink is None:
             return Outcome(item.id, ok=True, receipt=receipt, payload=result.record)
         stored = self._columns(self._job.sink.commit(item.payload, result.record))
@@ -124,12 +142,15 @@ def read_image(item: DatasetItem) -> Any:
     """Returns the decoded image of an item.
 
     Raises:
-        DataError: It is gone, or cannot be decoded.
+        DataError: It is gone, may not be read, is damaged, or cannot be decoded.
     """
     try:
         data = read_uri(item.uri)
     except ObjectNotFoundError as error:
         raise DataError(item.source_key, "missing_image", f"its image is gone: {error}") from error
+    except (AccessDeniedError, TornObjectError) as error:
+        # S3 says so of a single object, too: one that is gone, where listing is not allowed.
+        raise DataError(item.source_key, "unreadable_image", f"its image cannot be read: {error}") from error
     return decode_image(data, item.source_key)
 
 
@@ -148,6 +169,9 @@ def _read_record(folder: StageFolder, item: DatasetItem) -> Record:
     except ObjectNotFoundError as error:
         message = f"the stage before left nothing of it: {error}"
         raise DataError(item.source_key, "missing_input", message) from error
+    except TornObjectError as error:
+        message = f"what the stage before left of it is damaged ({error}); `wsss verify --repair` has it made again"
+        raise DataError(item.source_key, "torn_input", message) from error
 
 
 def _finite(scores: Mapping[str, float]) -> dict[str, float]:

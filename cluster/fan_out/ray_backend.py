@@ -27,6 +27,8 @@ from cluster.nodes import nodes_view
 # A dead actor's other calls fail within milliseconds of the first; what is not back after this is given up.
 _LAST_WORDS_S = 1.0
 _PROBE_S = 2.0
+# Ray's memory monitor kills a process when its node runs out of memory; that error is not one of the actor errors.
+_ACTOR_GONE = (ray_errors.RayActorError, ray_errors.OutOfMemoryError)
 
 
 class _Call(NamedTuple):
@@ -122,7 +124,7 @@ class RayBackend:
             return []  # its actor was lost or killed by an earlier event of the same round
         try:
             return [self._answer(call, ray.get(ref))]
-        except ray_errors.RayActorError as error:
+        except _ACTOR_GONE as error:
             return self._last_words(call.actor, error)
         except ray_errors.RayError as error:
             return [self._failure(call, error)]
@@ -146,7 +148,7 @@ class RayBackend:
         upstream_lost = isinstance(error, lost) or isinstance(getattr(error, "cause", None), lost)
         return BatchLost(call.actor, call.batch, upstream_lost, message)
 
-    def _last_words(self, actor: int, error: ray_errors.RayActorError) -> list[Event]:
+    def _last_words(self, actor: int, error: ray_errors.RayError) -> list[Event]:
         """What a lost actor had answered in time, in order, and its loss."""
         unreachable, error = self._probe(actor, error)
         rest = {ref: call for ref, call in self._calls.items() if call.actor == actor}
@@ -157,7 +159,10 @@ class RayBackend:
                 events.append(event)
         self.kill(actor)
         message = str(error)[:MAX_MESSAGE_CHARS]
-        return [*events, ActorLost(actor, message, preempted=error.preempted, unreachable=unreachable)]
+        return [
+            *events,
+            ActorLost(actor, message, preempted=getattr(error, "preempted", False), unreachable=unreachable),
+        ]
 
     def _answer_if_any(self, call: _Call, ref: Any) -> Event | None:
         try:
@@ -165,13 +170,13 @@ class RayBackend:
         except ray_errors.RayError:
             return None
 
-    def _probe(self, actor: int, error: ray_errors.RayActorError) -> tuple[bool, ray_errors.RayActorError]:
+    def _probe(self, actor: int, error: ray_errors.RayError) -> tuple[bool, ray_errors.RayError]:
         """Whether an actor is out of reach rather than dead: right after a death, Ray may not know which."""
         if not isinstance(error, ray_errors.ActorUnavailableError):
             return False, error
         try:
             ray.get(self._handles[actor].place.remote(), timeout=_PROBE_S)
-        except ray_errors.ActorDiedError as death:
+        except (ray_errors.ActorDiedError, ray_errors.OutOfMemoryError) as death:
             return False, death
         except ray_errors.RayError:
             return True, error

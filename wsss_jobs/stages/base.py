@@ -220,6 +220,8 @@ def guarded(work: Callable[[], T]) -> T | Failed:
         return Failed("invalid_input", str(error))
     except DataError as error:
         return Failed(error.reason, error.message)
+    except MemoryError as error:
+        return Failed("out_of_memory", f"it does not fit into the memory of its node: {error}")
     except Exception as error:  # noqa: BLE001 - one bad item must not take the job along; its last line is reported
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Failed("exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")

@@ -56,7 +56,10 @@ STORE_METRICS = (
     MetricSpec("wsss_store_seconds", "histogram", "Seconds of an operation on the store", ("operation",), _SECONDS),
     MetricSpec("wsss_store_errors", "counter", "Tries that failed, later ones may not", ("operation", "code")),
 )
-METRICS = FAN_OUT_METRICS + STORE_METRICS
+USAGE_METRICS = (
+    MetricSpec("wsss_held_seconds", "counter", "Seconds of cores and GPUs that the run's workers held", ("resource",)),
+)
+METRICS = FAN_OUT_METRICS + STORE_METRICS + USAGE_METRICS
 
 _KINDS = {"counter": ray_metrics.Counter, "gauge": ray_metrics.Gauge, "histogram": ray_metrics.Histogram}
 

@@ -11,6 +11,7 @@ import yaml
 from cluster.resources import choose_device
 from cluster.session import connect
 from cluster.submit import own_submission_id
+from cluster.usage_metrics import UsageMetrics
 from wsss_jobs.config.assets import store_assets
 from wsss_jobs.config.recipe import Recipe
 from wsss_jobs.dataset_cache import IndexedDataset, indexed_dataset
@@ -84,7 +85,7 @@ def run_job(
         observer.message(f"device {choice.device}: {choice.why}")
         if session.dashboard_url:
             observer.message(f"dashboard {session.dashboard_url}")
-        driver_id = new_driver_id()
+        driver_id, usage_metrics = new_driver_id(), UsageMetrics(recipe.run)
         with ProgressPublisher(
             job.store,
             identity_of(recipe, job.store.uri),
@@ -92,6 +93,7 @@ def run_job(
             device=choice.device,
             submission_id=own_submission_id(os.environ),
             num_present=session.present,
+            on_usage=lambda usage: usage_metrics.held(usage.cpu_s, usage.gpu_s),
         ) as publisher:
             run = RunContext(
                 plan=job.plan,

@@ -32,6 +32,7 @@ class ProgressPublisher:
     Args:
         store: The run's folder.
         num_present: CPUs and GPUs that the cluster has now.
+        on_usage: Hears what the job's workers have held since it last heard.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class ProgressPublisher:
         device: Device,
         submission_id: str = "",
         num_present: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0),
+        on_usage: Callable[[Usage], None] = lambda _: None,
     ) -> None:
         now = time.time()
         self._store = store
         self._key = progress_key(identity.recipe, driver_id)
         self._device: Device = device
-        self._num_present = num_present
+        self._num_present, self._on_usage = num_present, on_usage
         self._present = (0.0, 0.0)
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._thread = threading.Thread(target=self._publish_until_ended, daemon=True)
@@ -174,6 +176,7 @@ class ProgressPublisher:
         seconds, self._metered_s = min(now - self._metered_s, _MAX_STEP_S), now
         used = Usage(cpu_s=self._held[0] * seconds, gpu_s=self._held[1] * seconds)
         present = Usage(cpu_s=self._present[0] * seconds, gpu_s=self._present[1] * seconds)
+        self._on_usage(used)
         self._change(used=self._now.used + used, present=self._now.present + present)
 
     def _change_stage(self, stage: PlannedStage, **update: Any) -> StageProgress:

@@ -36,7 +36,7 @@ def build_dashboard() -> dict[str, Any]:
         "graphTooltip": 1,
         "refresh": "15s",
         "time": {"from": "now-1h", "to": "now"},
-        "templating": {"list": [_datasource_variable(), _run_variable()]},
+        "templating": {"list": [_datasource_variable(), _run_variable(), *_price_variables()]},
         "panels": _placed(sections),
     }
 
@@ -86,6 +86,15 @@ def _run_variable() -> dict[str, Any]:
         "allValue": ".*",
         "current": {"text": ["All"], "value": ["$__all"]},
     }
+
+
+def _price_variables() -> list[dict[str, Any]]:
+    """Prices an hour, which only the reader knows; they start at the order of spot instances."""
+    prices = (("cpu_price", "Price of a core, an hour", "0.02"), ("gpu_price", "Price of a GPU, an hour", "0.5"))
+    return [
+        {"name": name, "label": label, "type": "textbox", "query": price, "current": {"text": price, "value": price}}
+        for name, label, price in prices
+    ]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,12 @@ _SERIES = {spec.name: spec.series for spec in METRICS}
 _ITEMS = _SERIES["wsss_items"]
 _BUSY = _SERIES["wsss_leg_busy_seconds"]
 _DONE_IN_LEG = _SERIES["wsss_leg_items"]
+_HELD = _SERIES["wsss_held_seconds"]
 _FINAL_A_SECOND = f"sum by (run) (rate({_ITEMS}{{{RUN}}}[5m]))"
+_COST = (
+    f'sum by (run) ({_HELD}{{{RUN}, resource="cpu"}} * $cpu_price or {_HELD}{{{RUN}, resource="gpu"}} * $gpu_price)'
+    " / 3600"
+)
 _REMAINING = f"sum by (run) ({_SERIES['wsss_items_remaining']}{{{RUN}}})"
 # A counter is not there before it counts: without the second half, no failure would read "no data".
 _FAILED = f'(sum by (run) ({_ITEMS}{{{RUN}, status="failed"}}) or 0 * sum by (run) ({_ITEMS}{{{RUN}}}))'
@@ -42,14 +47,21 @@ def overview_panels() -> tuple[Panel, ...]:
             (Query(leg_seconds, "{{run}} {{leg}}"),),
             "s",
             "Exact mean: busy seconds by items",
-            width=12,
+            width=8,
         ),
         Panel(
             "Workers that are busy, share",
             (Query(f"{busy} / {ready}", "{{run}} {{leg}}"),),
             "percentunit",
             "Much below 1: the leg waits for the one before it, or for the store",
-            width=12,
+            width=8,
+        ),
+        Panel(
+            "Cost so far",
+            (Query(_COST, "{{run}}"),),
+            "short",
+            "What the job's workers held since its process began, at the prices above; wsss status adds all processes",
+            width=8,
         ),
     )
 

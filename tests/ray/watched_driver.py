@@ -14,6 +14,7 @@ import ray
 from cluster.fan_out import ActorResources, FanOutPolicy, Leg, Outcome, WorkItem, fan_out
 from cluster.session import connect
 from cluster.store_metrics import StoreMetrics
+from cluster.usage_metrics import UsageMetrics
 
 
 class Step:
@@ -29,10 +30,11 @@ class Step:
 def main() -> None:
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    store = StoreMetrics("watched")
+    store, usage = StoreMetrics("watched"), UsageMetrics("watched")
 
     def on_outcome(outcome):
         store.operation_finished("put", 0.01)
+        usage.held(0.02, 0.0)
         if not outcome.ok:
             store.try_failed("put", "SlowDown")
 

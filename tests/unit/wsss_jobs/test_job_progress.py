@@ -26,8 +26,8 @@ def snapshot(elapsed_s, num_done, num_failed=0, waiting_for=""):
     return ProgressSnapshot(elapsed_s, 20, num_done, num_failed, 0, 0, legs, waiting_for)
 
 
-def publisher(store, device="cuda"):
-    return ProgressPublisher(store, IDENTITY, new_driver_id(), device=device, num_present=lambda: (8.0, 2.0))
+def publisher(store, device="cuda", **more):
+    return ProgressPublisher(store, IDENTITY, new_driver_id(), device=device, num_present=lambda: (8.0, 2.0), **more)
 
 
 def test_a_run_tells_counts_workers_speed_and_what_it_holds(store):
@@ -58,6 +58,18 @@ def test_on_cpu_every_worker_holds_cores(store):
         assert watch._now.waiting_for == "crf waits"
         watch.stage_finished(CRF, 20, 0, 1.0)
         assert watch._held == (0.0, 0.0)
+
+
+def test_what_it_says_is_used_is_what_the_metric_hears(store):
+    heard = []
+    with publisher(store, on_usage=heard.append) as watch:
+        watch.run_started(PLAN, 30)
+        watch.stage_started(CRF, 20, 0, 0)
+        watch.items_progress(CRF, snapshot(1.0, 0))
+        watch.items_progress(CRF, snapshot(2.0, 1))
+    [end] = read_progress(store, "tiny")
+    assert sum(heard, Usage()) == end.used
+    assert end.used.gpu_s > 0
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def made(monkeypatch):
     monkeypatch.setattr(worker, "read_image", lambda item: np.zeros(int(item.source_key)))
     Hungry.made_on.clear()
     inputs = StageInputs({}, {}, "")
-    return lambda device="cuda": worker.StageJob(Hungry, StageConfig(), inputs, None, (), 0, device, 1, "run")()
+    return lambda device="cuda": worker.StageJob("eat", Hungry, StageConfig(), inputs, None, (), 0, device, 1, "run")()
 
 
 def work(*names):
@@ -60,7 +60,7 @@ def test_a_batch_that_does_not_fit_is_halved_then_the_cpu_takes_the_item_then_it
     running = made()
     outcomes = running.run(work("4", "4", "50", "4", "60", "200"), ())
     assert [outcome.ok for outcome in outcomes] == [True] * 5 + [False]
-    assert [outcome.receipt.get("device") for outcome in outcomes[:5]] == ["cuda", "cuda", "cpu", "cuda", "cpu"]
+    assert [outcome.receipt.get("eat_device") for outcome in outcomes[:5]] == ["cuda", "cuda", "cpu", "cuda", "cpu"]
     assert (outcomes[5].reason, outcomes[5].item_id) == ("out_of_memory", "200")
     assert "cannot allocate" in outcomes[5].message
     assert Hungry.made_on == ["cuda", "cpu"], "weights are loaded on the CPU once, when they are needed"

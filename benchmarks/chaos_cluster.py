@@ -100,7 +100,10 @@ class Killer:
             os.kill(self.random.choice(sorted(workers)), signal.SIGKILL)
             self._count(1)
         else:
-            node = self.random.choice(self.cluster.nodes)
+            staying = [node for node in self.cluster.nodes if not node.has_notice]
+            if not staying:
+                return False
+            node = self.random.choice(staying)
             self._count(len(node.workers()))
             node.kill() if kind == "node" else node.give_notice()
         return True

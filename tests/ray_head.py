@@ -170,6 +170,7 @@ class RayNode:
         command += ["--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
         command += [f"--{name}={port}" for name, port in zip(_NODE_PORTS, _free_ports(len(_NODE_PORTS)), strict=True)]
         command.append(f"--resources={json.dumps(resources or {})}")
+        self.has_notice = False
         environment = environment | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain_s)}
         self.process = _start(command, environment, Path(folder) / f"node-{uuid.uuid4().hex}.log")
 
@@ -185,8 +186,10 @@ class RayNode:
         return found
 
     def workers(self):
-        """Ids of the processes of actors and tasks."""
-        return [pid for pid in self.processes() if _command(pid).startswith("ray::") and "Agent" not in _command(pid)]
+        """Ids of the processes of actors, and of tasks that run."""
+        commands = {pid: _command(pid) for pid in self.processes()}
+        others = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+        return [pid for pid, text in commands.items() if text.startswith("ray::") and not text.startswith(others)]
 
     def kill(self):
         """Kills all of it at once, as a machine dies."""
@@ -196,6 +199,7 @@ class RayNode:
 
     def give_notice(self):
         """Tells it to go, as Kubernetes and the agents of spot nodes do: it drains, and is gone in `drain_s`."""
+        self.has_notice = True
         self.process.send_signal(signal.SIGTERM)
 
     def freeze(self):

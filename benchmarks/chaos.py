@@ -43,14 +43,20 @@ from benchmarks.chaos_ledger import Comparison, compare, output_digests
 from cluster.interruption import sigterm_as_ctrl_c
 from tests.faulty_s3 import TRANSIENT, FaultPlan, FaultyS3
 from tests.swift_server import swift_server
+from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.datasets.synthetic import SyntheticStyle, generate
+from wsss_jobs.job import prepare
+from wsss_jobs.stage_io import stage_folder
+from wsss_jobs.stages.base import StageContext
+from wsss_jobs.stages.train_classifier import ClassifierTask
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.uris import open_store
+from wsss_jobs.worker import CHECKPOINT_KEY
 
 BUCKET = "chaos"
 CALM = FaultPlan((), rate=0.0)
 MEAN_INTERVALS_S = {"actor": 40.0, "node": 120.0, "node_with_notice": 180.0, "driver": 180.0}
-# Made once and copied into each run: the index of the data set and the classifier, whose training is not the subject.
+# Made once and copied into each run: the index of the data set, and the classifier.
 _SHARED = ("dataset-", "index/", "train_classifier-")
 _MAX_FAILURES_IN_A_ROW = 3
 _AWS = {
@@ -67,16 +73,14 @@ def recipe(num_iterations: int) -> dict[str, Any]:
     """Returns the job."""
     encoder = {"name": "timm/test_efficientnet", "weights": None, "size_multiple": 32}
     classifier = {"encoder": encoder, "frozen_stages": 0, "train_batch_norm": True}
-    schedule = {"num_epochs": 1, "global_batch_size": 16, "optimiser": "adamw"}
-    sizes = {"long_side_px": [64, 96], "crop_px": 64}
-    core, one = {"resources": {"num_cpus": 1}}, {"resources": {"batch_size": 1}}
+    one = {"resources": {"batch_size": 1}}
     return {
         "name": "chaos",
         "dataset": {"format": "voc", "root": f"s3://{BUCKET}/voc", "splits": ["train"]},
         "store": {"uri": f"s3://{BUCKET}/runs"},
         "resources": {"device": "cpu"},
         "stages": [
-            {"stage": "train_classifier", "classifier": classifier, "schedule": schedule, **sizes, **core},
+            {"stage": "train_classifier", "classifier": classifier},
             {"stage": "infer_cams", "scales": [1.0], "keep_high_res": False, **one},
             {"stage": "read_cams", **one},
             {"stage": "refine_masks", "unary": "label", "crf": {"num_iterations": num_iterations}, **one},
@@ -87,34 +91,44 @@ def recipe(num_iterations: int) -> dict[str, Any]:
 class Bench:
     """The job on its cluster and store; runs it under any name, and tells what came of it."""
 
-    def __init__(self, folder: Path, cluster: Cluster, proxy: FaultyS3, content: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, cluster: Cluster, proxy: FaultyS3, content: dict[str, Any], say: Callable[[str], None]
+    ) -> None:
         self.cluster, self.proxy, self.store = cluster, proxy, open_store(f"s3://{BUCKET}/runs")
-        self._folder, self._content = folder, content
+        self._folder, self._content, self._say = folder, content, say
         self._environment = cluster.head.environment | _AWS | {"AWS_ENDPOINT_URL": proxy.endpoint}
         self.driver_failures: list[str] = []
 
     def prepare(self) -> None:
-        """Indexes the images and trains the classifier."""
-        self.run("base", num_stages=1)
+        """Indexes the images, and stores the classifier as it is before training: what it sees is of no matter here."""
+        job = prepare(parse_recipe(self._content | {"run": "base"}))
+        [stage] = [stage for stage in job.plan.stages if stage.is_training]
+        context = StageContext(job.dataset.class_names, job.recipe.seed, "cpu", 1, {})
+        task = ClassifierTask(stage.config, context, job.dataset.items, None)
+        outputs = stage_folder(stage, job.store).outputs
+        task.save(task.build_model(), self._folder / "model.pt")
+        outputs.put_file(self._folder / "model.pt", CHECKPOINT_KEY)
+        outputs.finalise((), "artifacts")
 
     def repeat(self, name: str, killer: Killer | None = None) -> float:
-        """Runs all stages as a new run; returns its seconds."""
+        """Runs the job as a new run; returns its seconds."""
         for info in self.store.child("base").list():
             if info.key.startswith(_SHARED):
                 self.store.put(f"{name}/{info.key}", self.store.get(f"base/{info.key}"))
+        path = self._folder / "chaos.yaml"
+        path.write_text(yaml.safe_dump(self._content | {"run": name}))
         started = time.monotonic()
-        self.run(name, num_stages=len(self._content["stages"]), killer=killer)
+        self._run(path, name, killer)
         return time.monotonic() - started
 
-    def run(self, name: str, num_stages: int, killer: Killer | None = None) -> None:
-        """Runs the first stages, by as many drivers as it takes."""
-        path = self._folder / "chaos.yaml"
-        path.write_text(yaml.safe_dump(self._content | {"run": name, "stages": self._content["stages"][:num_stages]}))
+    def _run(self, path: Path, name: str, killer: Killer | None) -> None:
+        """Runs the job by as many drivers as it takes."""
         num_failures = 0
         while (code := self._drive(path, name, killer)) != 0:
             if code > 0:  # by itself, that is
                 num_failures += 1
                 self.driver_failures.append((self._folder / f"{name}.log").read_text()[-2000:])
+                self._say(f"the driver ended with {code}:\n{self.driver_failures[-1]}")
                 if num_failures == _MAX_FAILURES_IN_A_ROW:
                     raise SystemExit(f"the job failed {num_failures} times:\n{self.driver_failures[-1]}")
 
@@ -140,14 +154,14 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(num_images: int, num_iterations: int, num_nodes: int) -> Iterator[Bench]:
+def bench(num_images: int, num_iterations: int, num_nodes: int, say: Callable[[str], None]) -> Iterator[Bench]:
     """A bench with its images, store, proxy and cluster."""
     with tempfile.TemporaryDirectory(prefix="chaos") as name, swift_server(Path(name)) as upstream:
         os.environ.update(_AWS | {"AWS_ENDPOINT_URL": upstream})
         boto3.session.Session().client("s3", endpoint_url=upstream).create_bucket(Bucket=BUCKET)
         generate(f"s3://{BUCKET}/voc", num_images, style=SyntheticStyle(width_px=80, height_px=64))
         with FaultyS3(upstream, CALM) as proxy, contextlib.closing(Cluster(num_nodes)) as cluster:
-            yield Bench(Path(name), cluster, proxy, recipe(num_iterations))
+            yield Bench(Path(name), cluster, proxy, recipe(num_iterations), say)
 
 
 def disturbed_runs(
@@ -169,6 +183,7 @@ def disturbed_runs(
 def measure(on: Bench, arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Returns the results."""
     on.prepare()
+    say("prepared")
     before = on.image_reads()
     calm_s = [on.repeat("calm-0")]
     reads_of_a_run = on.image_reads() - before
@@ -234,7 +249,7 @@ def main() -> None:
     arguments.every_s = {kind: getattr(arguments, f"{kind}_every") for kind in MEAN_INTERVALS_S}
     console = Console()
     sigterm_as_ctrl_c()
-    with bench(arguments.images, arguments.crf_iterations, arguments.nodes) as on:
+    with bench(arguments.images, arguments.crf_iterations, arguments.nodes, console.print) as on:
         results = measure(on, arguments, console.print)
     console.print(report(results))
     if arguments.json is not None:

@@ -12,7 +12,7 @@ from small_job import NUM_IMAGES, digests
 from wsss_jobs.storage.s3_client import S3Options
 from wsss_jobs.storage.uris import open_store
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(400)]
 
 STAGE = "gcn_masks"
 PATTERNS = (f"{STAGE}-*/*masks*/*.png", f"{STAGE}-*/_MANIFEST.json")
@@ -69,7 +69,6 @@ def test_a_store_that_fails_now_and_then_changes_no_byte(remote, left, run_witho
     assert left() == run_without_masks[2]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -115,7 +114,6 @@ cp -r {disk}/small {result}
 """
 
 
-@pytest.mark.long
 def test_a_full_disk_stops_the_job_and_it_goes_on_when_there_is_room(run_without_masks, wsss, tmp_path):
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
         pytest.skip("a disk of our own needs a mount namespace, which this machine does not give")

@@ -58,7 +58,8 @@ CALM = FaultPlan((), rate=0.0)
 MEAN_INTERVALS_S = {"actor": 40.0, "node": 120.0, "node_with_notice": 180.0, "driver": 180.0}
 # Made once and copied into each run: the index of the data set, and the classifier.
 _SHARED = ("dataset-", "index/", "train_classifier-")
-_MAX_FAILURES_IN_A_ROW = 3
+_MAX_FAILURES = 3
+_DONE = {0, 3}  # 3: some images failed, which here counts as lost
 _AWS = {
     "AWS_ACCESS_KEY_ID": "test:tester",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -99,8 +100,11 @@ class Bench:
         self._environment = cluster.head.environment | _AWS | {"AWS_ENDPOINT_URL": proxy.endpoint}
         self.driver_failures: list[str] = []
 
-    def prepare(self) -> None:
-        """Indexes the images, and stores the classifier as it is before training: what it sees is of no matter here."""
+    def prepare(self) -> int:
+        """Indexes the images, and stores the classifier as it is before training: what it sees is of no matter here.
+
+        Returns the number of images.
+        """
         job = prepare(parse_recipe(self._content | {"run": "base"}))
         [stage] = [stage for stage in job.plan.stages if stage.is_training]
         context = StageContext(job.dataset.class_names, job.recipe.seed, "cpu", 1, {})
@@ -109,6 +113,7 @@ class Bench:
         task.save(task.build_model(), self._folder / "model.pt")
         outputs.put_file(self._folder / "model.pt", CHECKPOINT_KEY)
         outputs.finalise((), "artifacts")
+        return len(job.dataset.items)
 
     def repeat(self, name: str, killer: Killer | None = None) -> float:
         """Runs the job as a new run; returns its seconds."""
@@ -124,13 +129,13 @@ class Bench:
     def _run(self, path: Path, name: str, killer: Killer | None) -> None:
         """Runs the job by as many drivers as it takes."""
         num_failures = 0
-        while (code := self._drive(path, name, killer)) != 0:
-            if code > 0:  # by itself, that is
+        while (code := self._drive(path, name, killer)) not in _DONE:
+            if code > 0:  # not killed, that is
                 num_failures += 1
                 self.driver_failures.append((self._folder / f"{name}.log").read_text()[-2000:])
                 self._say(f"the driver ended with {code}:\n{self.driver_failures[-1]}")
-                if num_failures == _MAX_FAILURES_IN_A_ROW:
-                    raise SystemExit(f"the job failed {num_failures} times:\n{self.driver_failures[-1]}")
+                if num_failures == _MAX_FAILURES:
+                    raise SystemExit(f"the job failed {num_failures} times")
 
     def _drive(self, path: Path, name: str, killer: Killer | None) -> int:
         command = [sys.executable, "-m", "wsss_jobs", "run", str(path), "--no-report"]
@@ -182,11 +187,12 @@ def disturbed_runs(
 
 def measure(on: Bench, arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Returns the results."""
-    on.prepare()
-    say("prepared")
+    num_items = on.prepare()
+    say(f"prepared {num_items} images")
     before = on.image_reads()
     calm_s = [on.repeat("calm-0")]
     reads_of_a_run = on.image_reads() - before
+    assert reads_of_a_run == 2 * num_items, "for its CAM, and for its mask"
     expected = output_digests(on.store.child("calm-0"))
     say(f"calm run: {calm_s[0]:.1f} s, {len(expected)} outputs")
     killer = Killer(on.cluster, random.Random(arguments.seed), arguments.every_s)
@@ -207,7 +213,7 @@ def measure(on: Bench, arguments: argparse.Namespace, say: Callable[[str], None]
         "lost": sum(len(each.lost) for each in found),
         "doubled": sum(len(each.doubled) for each in found),
         "overhead": round(mean_s / mean_calm_s - 1, 3),
-        "num_items": arguments.images,
+        "num_items": num_items,
         "num_outputs": len(expected),
         "num_runs": len(walls),
         "seconds": {"calm": [round(wall, 1) for wall in calm_s], "disturbed": [round(wall, 1) for wall in walls]},

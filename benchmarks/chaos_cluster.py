@@ -31,6 +31,8 @@ class Cluster:
         self.head = RayHead(num_cpus=0, environment={"RAY_worker_niceness": "0"})
         self.nodes = [self._new_node() for _ in range(num_nodes)]
         self._missing_since: list[float] = []
+        for node in self.nodes:
+            node.wait_until_joined()
 
     def replace_lost(self) -> None:
         """Starts nodes for those that went some seconds ago."""

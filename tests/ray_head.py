@@ -172,7 +172,16 @@ class RayNode:
         command.append(f"--resources={json.dumps(resources or {})}")
         self.has_notice = False
         environment = environment | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain_s)}
-        self.process = _start(command, environment, Path(folder) / f"node-{uuid.uuid4().hex}.log")
+        self.log_path = Path(folder) / f"node-{uuid.uuid4().hex}.log"
+        self.process = _start(command, environment, self.log_path)
+
+    def wait_until_joined(self, timeout_s=120):
+        """Returns when it is part of the cluster."""
+        deadline = time.monotonic() + timeout_s
+        while "Ray runtime started" not in self.log_path.read_text():
+            assert self.process.poll() is None, self.log_path.read_text()[-3000:]
+            assert time.monotonic() < deadline, f"the node did not join within {timeout_s} s"
+            time.sleep(0.1)
 
     def processes(self):
         """Ids of its processes: raylet, agents, workers."""

@@ -153,9 +153,9 @@ class Bench:
         return code
 
     def image_reads(self) -> int:
-        """Returns how often an image was asked for so far; tries of one request count once."""
-        reads = self.proxy.operations
-        return sum(count for (method, path), count in reads.items() if method == "GET" and path.endswith(".jpg"))
+        """Returns how often an image was read so far."""
+        reads = self.proxy.answered
+        return sum(count for (method, path), count in reads.items() if method == "GET" and "/JPEGImages/" in path)
 
 
 @contextlib.contextmanager

@@ -66,7 +66,8 @@ class FaultyS3:
         silence_s: How long the fault `silence` says nothing.
         counts: How often each fault has been done.
         num_requests: All of them, disturbed or not.
-        operations: What clients asked for, by method and path: repeated tries of boto3 count once.
+        answered: Requests whose answer was passed on whole, by method and path: what clients had to try again is not
+            counted twice.
     """
 
     upstream: str
@@ -74,7 +75,7 @@ class FaultyS3:
     silence_s: float = 1.0
     counts: Counter[str] = field(default_factory=Counter)
     num_requests: int = 0
-    operations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    answered: Counter[tuple[str, str]] = field(default_factory=Counter)
     _tries: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -95,10 +96,14 @@ class FaultyS3:
         """Its address."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def draw(self, method: str, path: str, *, is_repeated: bool = False) -> str:
+    def count_answer(self, method: str, path: str) -> None:
+        """Notes an answer that was passed on whole."""
+        with self._lock:
+            self.answered[method, path] += 1
+
+    def draw(self, method: str, path: str) -> str:
         """The fault for a request that has just come."""
         with self._lock:
-            self.operations[method, path] += not is_repeated
             attempt = self._tries[method, path]
             self._tries[method, path] += 1
             self.num_requests += 1
@@ -124,8 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_any(self) -> None:
-        is_first_try = "attempt=1" in self.headers.get("amz-sdk-request", "attempt=1").split("; ")
-        fault = self.proxy.draw(self.command, self.path, is_repeated=not is_first_try)
+        fault = self.proxy.draw(self.command, self.path)
         length = int(self.headers.get("Content-Length") or 0)
         if fault == "reset_in_request":
             self.rfile.read(length // 2)
@@ -173,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if broken:
             self.close_connection = True
+        else:
+            self.proxy.count_answer(self.command, self.path)
         return None
 
     def _answer(self, status: int, code: str, message: str) -> None:

@@ -80,6 +80,9 @@ def test_what_passes_is_survived_and_the_bytes_are_the_same(faulty, observed):
         store.delete(list(written)[::2])
     assert [info.key for info in store.list()] == list(written)[1::2]
     assert set(proxy.counts) == set(TRANSIENT), "every kind of fault was met"
+    reads = {path: count for (method, path), count in proxy.answered.items() if method == "GET" and "folder/" in path}
+    assert len(reads) >= 59, "half of an empty answer is a whole one, but the proxy does not count it"
+    assert set(reads.values()) == {1}, "tries that failed are not counted as reads"
     noticed = ("slow_down", "silence", "reset", "lost_answer")  # half of an empty answer is nobody's loss
     assert len(observed.codes) >= sum(proxy.counts[kind] for kind in noticed), "and reported"
     assert ("put", "SlowDown") in observed.codes

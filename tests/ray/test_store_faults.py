@@ -88,7 +88,7 @@ def test_a_store_that_fails_for_good_stops_the_job_with_its_reason_and_it_goes_o
         wsss.command(*arguments), cwd=wsss.folder, env=wsss.environment, stderr=subprocess.PIPE, text=True
     )
     try:
-        while not any(method == "PUT" and path.endswith(".png") for method, path in proxy.operations):
+        while not any(method == "PUT" and path.endswith(".png") for method, path in proxy.answered):
             assert process.poll() is None, "the job ended before it could be disturbed"
             time.sleep(0.01)
         proxy.plan = FaultPlan((kind,), max_in_a_row=0)

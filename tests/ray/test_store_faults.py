@@ -39,7 +39,7 @@ def remote(run_without_masks, s3_endpoint, s3_bucket, wsss):
             store.put(path.relative_to(run).as_posix(), path.read_bytes())
     with FaultyS3(s3_endpoint, CALM, silence_s=0.3) as proxy:
         aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-        command = wsss.with_environment(**aws, AWS_ENDPOINT_URL=proxy.endpoint)
+        command = wsss.with_environment(**aws | {"AWS_ENDPOINT_URL": proxy.endpoint})
         yield proxy, command, ("run", recipe, "--no-report", "--set", f"store.uri=s3://{s3_bucket}")
 
 

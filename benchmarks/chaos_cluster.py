@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -84,9 +85,12 @@ class Killer:
     def strike(self, driver: subprocess.Popen[bytes]) -> None:
         """Does what is due."""
         for kind, due in self._due.items():
-            if time.monotonic() >= due and self._strike(kind, driver):
-                self.counts[kind] += 1
-                self._due[kind] = self._after(kind)
+            if time.monotonic() < due:
+                continue
+            with contextlib.suppress(ProcessLookupError):  # what was struck had just ended by itself
+                if self._strike(kind, driver):
+                    self.counts[kind] += 1
+                    self._due[kind] = self._after(kind)
 
     def _after(self, kind: str) -> float:
         return time.monotonic() + self.every_s[kind] * self.random.uniform(0.5, 1.5)

@@ -30,10 +30,15 @@ class Cluster:
     def __init__(self, num_nodes: int) -> None:
         # Ray's workers give way to everything else on a machine; here that would measure what else runs.
         self.head = RayHead(num_cpus=0, environment={"RAY_worker_niceness": "0"})
-        self.nodes = [self._new_node() for _ in range(num_nodes)]
+        self.nodes: list[RayNode] = []
         self._missing_since: list[float] = []
-        for node in self.nodes:
-            node.wait_until_joined()
+        try:
+            for _ in range(num_nodes):
+                self.nodes.append(self._new_node())
+                self.nodes[-1].wait_until_joined()
+        except BaseException:
+            self.close()
+            raise
 
     def replace_lost(self) -> None:
         """Starts nodes for those that went some seconds ago."""

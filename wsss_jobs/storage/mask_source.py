@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsss_jobs.errors import ConfigError
+from wsss_jobs.storage.item_names import ItemRef
 from wsss_jobs.storage.manifest import read_manifest
 from wsss_jobs.storage.mask_facts import score_column
 from wsss_jobs.storage.mask_png import decode_mask
 from wsss_jobs.storage.object_store import ObjectNotFoundError
-from wsss_jobs.storage.stage_outputs import ItemRef, StageOutputs
+from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.storage.uris import open_store
 
 _BEFORE_CRF = "masks_before_crf"

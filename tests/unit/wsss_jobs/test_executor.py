@@ -7,6 +7,7 @@ import pytest
 from cluster.fan_out import FinalOutcome
 from wsss_jobs import executor
 from wsss_jobs.config.recipe import JobResources
+from wsss_jobs.datasets.item_table import ItemTable
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StorageError
 
@@ -23,10 +24,12 @@ def test_a_bad_item_is_recorded_and_a_store_that_failed_stops_the_run(monkeypatc
     segment = SimpleNamespace(sink=SimpleNamespace(name="masks"), stages=[])
 
     def fan_out(items, legs, *, on_outcome, **_):
-        on_outcome(FinalOutcome(items[0].id, False, failed_leg="masks", reason=reason, message="on each of 5 tries"))
+        [work] = items
+        message = "on each of 5 tries"
+        on_outcome(FinalOutcome(work.id, False, work.payload, failed_leg="masks", reason=reason, message=message))
 
     monkeypatch.setattr(executor, "fan_out", fan_out)
-    work = lambda: executor._fan_out(run, segment, SimpleNamespace(outputs=outputs), [item])  # noqa: E731
+    work = lambda: executor._fan_out(run, segment, SimpleNamespace(outputs=outputs), ItemTable.of([item]))  # noqa: E731
     if is_recorded:
         work()
     else:

@@ -49,7 +49,8 @@ def made(monkeypatch):
     monkeypatch.setattr(worker, "read_image", lambda item: np.zeros(int(item.source_key)))
     Hungry.made_on.clear()
     inputs = StageInputs({}, {}, "")
-    return lambda device="cuda": worker.StageJob("eat", Hungry, StageConfig(), inputs, None, (), 0, device, 1, "run")()
+    arguments = ("eat", Hungry, StageConfig(), inputs, None, None, ())  # stores nothing, and names no weights
+    return lambda device="cuda": worker.StageJob(*arguments, 0, device, 1, "run")()
 
 
 def work(*names):

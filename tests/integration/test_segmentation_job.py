@@ -20,7 +20,7 @@ NETWORK = {
     "train_batch_norm": True,
     "head_dropout": 0.0,
 }
-SCHEDULE = {"num_steps": None, "num_epochs": 45, "global_batch_size": 6, "optimiser": "adamw", "lr_update_steps": 1}
+SCHEDULE = {"num_steps": None, "num_epochs": 50, "global_batch_size": 4, "optimiser": "adamw", "lr_update_steps": 1}
 
 
 def stages(masks):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ NETWORK = {
     "train_batch_norm": True,
     "head_dropout": 0.0,
 }
-SCHEDULE = {"num_steps": None, "num_epochs": 50, "global_batch_size": 4, "optimiser": "adamw", "lr_update_steps": 1}
+SCHEDULE = {"num_steps": None, "num_epochs": 45, "global_batch_size": 6, "optimiser": "adamw", "lr_update_steps": 1}
 
 
 def stages(masks):
@@ -53,13 +54,23 @@ def job(wsss, images, tmp_path_factory):
     return path, folder / "runs" / "small", wsss("run", path)
 
 
+def best_constant_guess(run):
+    """Returns the mIoU of masks that are all of one class, whichever does best: its share, over all classes."""
+    [table] = run.glob("read_masks-*/masks.parquet")
+    pixels = Counter()
+    for row in pq.read_table(table).to_pylist():
+        pixels.update(dict(row["class_pixels"]))
+    pixels.pop(255, None)
+    return max(pixels.values()) / pixels.total() / len(pixels)
+
+
 def test_the_network_beats_a_guess_and_its_stage_is_like_every_other(job, wsss):
     recipe, run, done = job
     assert done.returncode == 3, done.stderr[-3000:]  # one image has no mask, and so none in what follows
     scores = json.loads((run / "evaluation" / "small.json").read_text())
     assert scores["read_masks"]["miou"] > 0.99  # the masks are the truth here
     predicted = scores["predict_masks/before_crf"]
-    assert predicted["miou"] > 1.5 / len(predicted["classes"])  # all background: at best 1 over their number
+    assert predicted["miou"] > 1.25 * best_constant_guess(run)
     assert predicted["classes"]["background"]["iou"] > 0.5
     [table] = run.glob("predict_masks-*/masks.parquet")
     rows = pq.read_table(table).to_pylist()

@@ -140,7 +140,7 @@ class Bench:
     def _drive(self, path: Path, name: str, killer: Killer | None) -> int:
         command = [sys.executable, "-m", "wsss_jobs", "run", str(path), "--no-report"]
         command += ["--address", self.cluster.head.gcs_address]
-        with (self._folder / f"{name}.log").open("wb") as log:
+        with (self._folder / f"{name}.log").open("ab") as log:
             driver = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, start_new_session=True)
         try:
             while (code := driver.poll()) is None:

@@ -198,7 +198,12 @@ def measure(on: Bench, arguments: argparse.Namespace, say: Callable[[str], None]
     killer = Killer(on.cluster, random.Random(arguments.seed), arguments.every_s)
     on.proxy.plan = FaultPlan(TRANSIENT, rate=arguments.store_fault_rate, seed=arguments.seed)
     before = on.image_reads()
-    check = lambda run: compare(run, expected)  # noqa: E731 - a name for what is passed on
+
+    def check(run: ObjectStore) -> Comparison:
+        found = compare(run, expected)
+        say(f"{run.uri}: {len(found.lost)} lost, {len(found.doubled)} doubled; faults so far: {dict(killer.counts)}")
+        return found
+
     walls, found = disturbed_runs(on, killer, 60 * arguments.minutes, calm_s[0], check)
     redone = on.image_reads() - before - len(walls) * reads_of_a_run
     say(f"disturbed runs: {', '.join(f'{wall:.1f}' for wall in walls)} s; {dict(killer.counts)}")

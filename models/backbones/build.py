@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-import torchvision
 from torch import nn
 
 from models.backbones.config import LIBRARY_WEIGHTS, EncoderConfig
@@ -44,6 +43,8 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
 
 
 def _torchvision(config: EncoderConfig, weights: str | None) -> Encoder:
+    import torchvision  # only for those who use it: every process would pay for its import
+
     net = load_torchvision(config.name)
     if weights == "imagenet":
         net = _downloaded(lambda: torchvision.models.get_model(config.name, weights="IMAGENET1K_V1"), config.name)
@@ -58,6 +59,8 @@ def _torchvision(config: EncoderConfig, weights: str | None) -> Encoder:
 
 def _coco_state(name: str) -> dict[str, torch.Tensor]:
     """Returns the encoder of torchvision's DeepLab-v3 on that network, trained with MS-COCO's pixel labels."""
+    import torchvision
+
     segmenters = torchvision.models.list_models(module=torchvision.models.segmentation)
     if f"deeplabv3_{name}" not in segmenters:
         msg = (

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 import torch
 from torch import nn
-from torchvision.models.resnet import Bottleneck
 
 from models.backbones.encoder import Encoder, Tap
 from models.images import IMAGENET_NORMALISATION, Normalisation
@@ -62,6 +61,10 @@ def _convolution(in_channels: int, out_channels: int, size: int, stride: int = 1
 
 
 def _bottlenecks(in_channels: int, width: int, count: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    from torchvision.models.resnet import (
+        Bottleneck,  # only for those who use it: every process would pay for its import
+    )
+
     out_channels = width * Bottleneck.expansion
     shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
     first = Bottleneck(in_channels, width, stride, shortcut, dilation=dilation)

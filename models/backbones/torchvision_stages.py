@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import torch
-import torchvision
 from torch import nn
 
 from models.backbones.encoder import Encoder, Tap
@@ -48,6 +47,8 @@ def load_torchvision(name: str) -> nn.Module:
     Raises:
         InvalidInputError: torchvision knows no such classification network.
     """
+    import torchvision  # only for those who use it: every process would pay for its import
+
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         msg = f"encoder {name!r} is no torchvision classification network; for timm networks write 'timm/{name}'"
@@ -60,7 +61,7 @@ def _cut(net: nn.Module) -> tuple[list[tuple[str, ...]], list[int]]:
     if all(hasattr(net, name) for stage in _RESNET_STAGES for name in stage):
         return [*_RESNET_STAGES], [2, 4, 8, 16, 32]
     features = getattr(net, "features", None)
-    if isinstance(features, nn.Sequential) and not isinstance(net, torchvision.models.DenseNet):
+    if isinstance(features, nn.Sequential) and type(net).__name__ != "DenseNet":
         return _cut_sequence(features)  # DenseNet is out: its forward goes on behind `features`
     msg = f"{type(net).__name__} is neither ResNet-like nor a `features` sequence; use its timm version ('timm/<name>')"
     raise InvalidInputError(msg)

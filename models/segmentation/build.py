@@ -1,7 +1,6 @@
 """From a config to a DeepLab with its initial weights."""
 
 from torch import nn
-from torchvision.models import ResNet
 
 from models.backbones import Encoder, build_encoder
 from models.backbones.weights import load_state_dict
@@ -31,6 +30,8 @@ def build_deeplab(config: DeepLabConfig, num_classes: int, *, load_weights: bool
 
 def _to_caffe_layout(encoder: Encoder) -> None:
     """Moves each stage's stride from its first 3 x 3 to its first 1 x 1 convolution, and lets the pooling round up."""
+    from torchvision.models import ResNet  # only for those who use it: every process would pay for its import
+
     net = encoder.net
     if not isinstance(net, ResNet) or not hasattr(net.layer1[0], "conv3"):
         msg = "caffe_layout: only torchvision's ResNet-50, 101 and 152 have such a layout; set it to false"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from wsss_jobs.errors import DataError
 
@@ -56,6 +55,9 @@ def confusion_matrix(label_HW: np.ndarray, truth_HW: np.ndarray, num_classes: in
     Raises:
         DataError: Sizes differ, or a value is no class id.
     """
+    # Imported here: it takes seconds, and most commands score nothing.
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
     _check("label", label_HW, truth_HW, num_classes)
     _check("truth", truth_HW, truth_HW, num_classes)
     label = torch.from_numpy(np.where(label_HW == IGNORE_INDEX, 0, label_HW).astype(np.int64)).flatten()

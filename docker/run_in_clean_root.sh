@@ -20,7 +20,7 @@ python3 "$here/dockerfile_steps.py" "$here/Dockerfile" cpu "$@" > "$program"
 
 base=$roots/base
 mirror=$(sed -n -E 's/^(deb|URIs:) +([^ ]+).*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
-debootstrap --variant=minbase --include=python3,python3-venv,python-is-python3,ca-certificates bookworm "$base" "$mirror" \
+debootstrap --variant=minbase --include=python3,python3-dev,python3-venv,python-is-python3,ca-certificates bookworm "$base" "$mirror" \
   > "$roots/debootstrap.log"
 for file in /etc/resolv.conf /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
   if [ -e "$file" ]; then cp -L "$file" "$base$file"; fi

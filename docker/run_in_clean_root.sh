@@ -6,8 +6,9 @@
 #
 # Each stage is a root folder of its own, and its commands run in it by chroot, so nothing of this machine is there to
 # help. Needed: Linux, root, debootstrap. A minimal Debian with its own Python and its headers stands in for
-# python:3.11-slim, which brings both and which nothing but a registry has; where the index of CPU builds cannot be reached, TORCH_INDEX=URL of any index will do, at
-# the price of CUDA libraries that are never used. Where pip and apt find packages is taken from this machine.
+# python:3.11-slim, which brings both and which nothing but a registry has; where the index of CPU builds cannot be
+# reached, TORCH_INDEX=URL of any index will do, at the price of CUDA libraries that are never used. Where pip and apt
+# find packages is taken from this machine.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 context=$(dirname "$here")

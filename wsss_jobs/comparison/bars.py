@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from wsss_jobs.comparison.config import Comparison
 from wsss_jobs.comparison.published import Column
 from wsss_jobs.comparison.scores import Figure, MethodScores
 from wsss_jobs.comparison.tables import class_names, figure_text
+from wsss_jobs.report.template_environment import template_environment
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#555555")
@@ -76,14 +77,7 @@ def published_mious(comparison: Comparison) -> Mapping[str, float]:
 
 
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("wsss_jobs.comparison"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("miou.svg.j2")
+    return template_environment("wsss_jobs.comparison").get_template("miou.svg.j2")
 
 
 def _method_bars(comparison: Comparison, methods: Sequence[str], scores: MethodScores) -> list[Bar]:

@@ -7,30 +7,17 @@ import io
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
-from wsss_jobs.datasets.class_lists import resolve_class_names
 from wsss_jobs.datasets.config import CvatConfig
-from wsss_jobs.datasets.image_folder import ImageFolder
 from wsss_jobs.datasets.records import SourceImage
-from wsss_jobs.datasets.tagged_folder import sources_of_rows
+from wsss_jobs.datasets.tagged_folder import OneFolderReader, sources_of_rows
 from wsss_jobs.datasets.tags import TagRow
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.storage.object_store import ObjectNotFoundError
-from wsss_jobs.storage.uris import open_store, read_uri
+from wsss_jobs.storage.uris import read_uri
 
 
-class CvatReader:
+class CvatReader(OneFolderReader[CvatConfig]):
     """Reads what a `CvatConfig` names."""
-
-    def __init__(self, config: CvatConfig) -> None:
-        self._config = config
-
-    def class_names(self) -> tuple[str, ...]:
-        """Those of the config."""
-        return resolve_class_names(self._config.classes)
-
-    def folders(self) -> list[ImageFolder]:
-        """The image folder."""
-        return [ImageFolder(open_store(self._config.images))]
 
     def sources(self, class_names: tuple[str, ...]) -> list[SourceImage]:
         """The images of the file."""

@@ -10,32 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from wsss_jobs.datasets.class_lists import read_text, resolve_class_names
+from wsss_jobs.datasets.class_lists import read_text
 from wsss_jobs.datasets.config import LabelStudioConfig
 from wsss_jobs.datasets.image_folder import ImageFolder
 from wsss_jobs.datasets.records import SourceImage
-from wsss_jobs.datasets.tagged_folder import sources_of_rows
+from wsss_jobs.datasets.tagged_folder import OneFolderReader, sources_of_rows
 from wsss_jobs.datasets.tags import TagRow
 from wsss_jobs.errors import ConfigError
-from wsss_jobs.storage.uris import open_store
 
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")
 _CONTROL_OF_MIN = "choice"
 
 
-class LabelStudioReader:
+class LabelStudioReader(OneFolderReader[LabelStudioConfig]):
     """Reads what a `LabelStudioConfig` names."""
-
-    def __init__(self, config: LabelStudioConfig) -> None:
-        self._config = config
-
-    def class_names(self) -> tuple[str, ...]:
-        """Those of the config."""
-        return resolve_class_names(self._config.classes)
-
-    def folders(self) -> list[ImageFolder]:
-        """The image folder."""
-        return [ImageFolder(open_store(self._config.images))]
 
     def sources(self, class_names: tuple[str, ...]) -> list[SourceImage]:
         """The images of the tasks. A task that was skipped, or not answered, is unlabelled."""

@@ -1,19 +1,23 @@
-"""Any folder of images with a CSV file of tags."""
+"""Any folder of images with a CSV file of tags, and what its kin share with it."""
+
+from typing import Generic, TypeVar
 
 from wsss_jobs.datasets.class_lists import read_text, resolve_class_names
-from wsss_jobs.datasets.config import FolderConfig
+from wsss_jobs.datasets.config import CvatConfig, FolderConfig, LabelStudioConfig
 from wsss_jobs.datasets.image_folder import ImageFolder
 from wsss_jobs.datasets.records import SourceImage
 from wsss_jobs.datasets.source_images import NamedImage, source_image, tags_of_rows
 from wsss_jobs.datasets.tags import TagRow, parse_tags_csv
 from wsss_jobs.storage.uris import open_store
 
+ConfigT = TypeVar("ConfigT", FolderConfig, LabelStudioConfig, CvatConfig)
 
-class FolderReader:
-    """Reads what a `FolderConfig` names."""
 
-    def __init__(self, config: FolderConfig) -> None:
-        self._config = config
+class OneFolderReader(Generic[ConfigT]):
+    """What formats share that are a folder of images and a file of tags."""
+
+    def __init__(self, config: ConfigT) -> None:
+        self._config: ConfigT = config
 
     def class_names(self) -> tuple[str, ...]:
         """Those of the config."""
@@ -22,6 +26,10 @@ class FolderReader:
     def folders(self) -> list[ImageFolder]:
         """The image folder."""
         return [ImageFolder(open_store(self._config.images))]
+
+
+class FolderReader(OneFolderReader[FolderConfig]):
+    """Reads what a `FolderConfig` names."""
 
     def sources(self, class_names: tuple[str, ...]) -> list[SourceImage]:
         """The images of the table."""

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from wsss_jobs.report import formats
 from wsss_jobs.report.charts import HEIGHT, WIDTH
 from wsss_jobs.report.gallery import IMAGE_TITLE
 from wsss_jobs.report.overlays import CONFUSED_COLOUR, EXTRA_COLOUR, MISSED_COLOUR
 from wsss_jobs.report.palette import heat_scale, hex_colour
+from wsss_jobs.report.template_environment import template_environment
 
 _TEMPLATE, _SCRIPT = "report.html.j2", "report.js"
 # Lone surrogates stand for bytes of a path that is no UTF-8; they must not break the page.
@@ -55,13 +56,7 @@ def _derived(content: Mapping[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("wsss_jobs.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment("wsss_jobs.report")
     environment.filters |= {
         "percent": formats.percent,
         "points": formats.points,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from crashing_store import CrashError, crashing_store
 
 from wsss_jobs.storage import mask_parts
 from wsss_jobs.storage.local_store import LocalStore
@@ -128,37 +129,6 @@ def test_a_stage_that_was_packed_goes_on_unpacked_and_the_other_way_round(tmp_pa
     assert sum(output.num_items for output in manifest.outputs if output.key.startswith("packed/masks-")) == len(ITEMS)
 
 
-class CrashError(Exception):
-    pass
-
-
-class CrashingStore(LocalStore):
-    """Dies before its n-th change."""
-
-    def child(self, prefix):
-        below = CrashingStore(self._path(prefix.rstrip("/")))
-        object.__setattr__(below, "budget", self.budget)
-        return below
-
-    def put(self, key, data):
-        self._spend()
-        super().put(key, data)
-
-    def upload(self, path, key):
-        self._spend()
-        super().upload(path, key)
-
-    def delete(self, keys):
-        for key in keys:
-            self._spend()
-            super().delete([key])
-
-    def _spend(self):
-        if self.budget[0] == 0:
-            raise CrashError
-        self.budget[0] -= 1
-
-
 @pytest.mark.parametrize("receipts", [True, False])
 def test_a_crash_at_any_point_of_packing_changes_nothing(tmp_path, receipts):
     items = ITEMS[:8]
@@ -171,10 +141,8 @@ def test_a_crash_at_any_point_of_packing_changes_nothing(tmp_path, receipts):
     for crashes in range(1000):
         root = tmp_path / f"crash-{crashes}"
         shutil.copytree(prepared, root)
-        store = CrashingStore(root)
-        object.__setattr__(store, "budget", [crashes])
         try:
-            mask_stage(store).finalise(items, "masks", pack_masks=True)
+            mask_stage(crashing_store(root, crashes)).finalise(items, "masks", pack_masks=True)
         except CrashError:
             again = mask_stage(LocalStore(root))
             check(again, items)

@@ -4,11 +4,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from crashing_store import CrashError, crashing_store
 
 from wsss_jobs.errors import StageError, StorageError
 from wsss_jobs.storage import finalise, merged_receipts, tensor_parts
@@ -319,45 +319,6 @@ def test_a_stage_is_the_same_in_any_number_of_ranges(tmp_path, monkeypatch, item
     facts = [table.drop_columns(["attempt", "score"]).to_pylist() for table in tables]
     assert facts[0] == facts[1]
     assert pq.read_table(outputs.folder.root / "receipts.parquet").num_rows == len(ITEMS) - 1
-
-
-class CrashError(Exception):
-    pass
-
-
-class CrashingStore(LocalStore):
-    """Dies before its n-th change; `child` keeps counting on the same list."""
-
-    budget: list[int]
-
-    def child(self, prefix):
-        below = CrashingStore(self._path(prefix.rstrip("/")))
-        object.__setattr__(below, "budget", self.budget)
-        return below
-
-    def put(self, key, data):
-        self._spend()
-        super().put(key, data)
-
-    def upload(self, path, key):
-        self._spend()
-        super().upload(path, key)
-
-    def delete(self, keys):
-        for key in keys:
-            self._spend()
-            super().delete([key])
-
-    def _spend(self):
-        if self.budget[0] == 0:
-            raise CrashError
-        self.budget[0] -= 1
-
-
-def crashing_store(root: Path, budget: int) -> CrashingStore:
-    store = CrashingStore(root)
-    object.__setattr__(store, "budget", [budget])
-    return store
 
 
 @pytest.mark.parametrize(("kind", "stage"), [("tensors", tensor_stage), ("masks", mask_stage)])

@@ -8,7 +8,7 @@ BatchNorm.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -64,6 +64,7 @@ class AffinityNet(nn.Module):
             raise InvalidInputError(msg)
         self.config = config
         self.encoder = encoder
+        encoder.trains_batch_norm = False
         self.f8 = nn.ModuleList(_new_layer(tap.channels, width) for tap, width in zip(taps, _WIDTHS, strict=True))
         self.norms = nn.ModuleList(
             nn.GroupNorm(width // _CHANNELS_A_GROUP, width) if config.group_norm else nn.Identity() for width in _WIDTHS
@@ -85,12 +86,6 @@ class AffinityNet(nn.Module):
         ]
         features: torch.Tensor = F.elu(self.f9(torch.cat(fitted, dim=1)))
         return features
-
-    def train(self, mode: bool = True) -> Self:
-        """Switches the mode; BatchNorm stays at its stored statistics."""
-        super().train(mode)
-        self.encoder.freeze_batch_norm()
-        return self
 
     def parameter_groups(self, encoder_lr: float, new_lr: float, biases: BiasRule) -> list[dict[str, Any]]:
         """Returns optimizer groups: the encoder and GroupNorm at one rate, the new convolutions at another."""

@@ -5,6 +5,7 @@ Sources: He et al., CVPR 2016 (ResNet); Sandler et al., CVPR 2018 (MobileNetV2);
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
@@ -25,6 +26,9 @@ class Tap:
 class Encoder(nn.Module):
     """A network cut into stages; `forward` returns the output of each.
 
+    Attributes:
+        trains_batch_norm: Whether BatchNorm follows the batches in training (its affine parameters learn either way).
+
     The wrapped network keeps its own parameter names (`net.…`), so its published state dicts load as they are.
 
     Shapes:
@@ -39,6 +43,7 @@ class Encoder(nn.Module):
         self.taps = tuple(taps)
         self.normalisation = normalisation
         self._stages = tuple(tuple(names) for names in stages)
+        self.trains_batch_norm = True
 
     @property
     def num_stages(self) -> int:
@@ -88,11 +93,14 @@ class Encoder(nn.Module):
             outputs.append(features)
         return outputs, [kept[name] for name in layers]
 
-    def freeze_batch_norm(self) -> None:
-        """Keeps every BatchNorm at its stored statistics (its affine parameters stay as they are)."""
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the common base of BatchNorm1d/2d/3d
-                module.eval()
+    def train(self, mode: bool = True) -> Self:
+        """Switches the mode; without `trains_batch_norm`, every BatchNorm stays at its stored statistics."""
+        super().train(mode)
+        if not self.trains_batch_norm:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the base of BatchNorm1d/2d/3d
+                    module.eval()
+        return self
 
     def batch_norm_parameters(self) -> list[nn.Parameter]:
         """Returns the scales and shifts of every BatchNorm: PSA trains none of them, IRN all it does not detach."""

@@ -6,7 +6,7 @@ BatchNorm frozen entirely, dropout before the head, the square root of VGG-16's 
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -70,6 +70,7 @@ class CamClassifier(nn.Module):
             msg = f"a classifier needs at least one foreground class; got {num_foreground}"
             raise InvalidInputError(msg)
         self.encoder = encoder
+        encoder.trains_batch_norm = config.train_batch_norm
         self.head = nn.Conv2d(encoder.taps[-1].channels, num_foreground, kernel_size=1, bias=False)
         if config.head_init == "xavier":
             nn.init.xavier_uniform_(self.head.weight)
@@ -106,13 +107,6 @@ class CamClassifier(nn.Module):
 
     def _pooled(self, features: torch.Tensor) -> torch.Tensor:
         return F.adaptive_avg_pool2d(F.dropout2d(features, self.config.head_dropout, self.training), 1)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switches the mode; BatchNorm stays at its stored statistics unless the config lets it train."""
-        super().train(mode)
-        if not self.config.train_batch_norm:
-            self.encoder.freeze_batch_norm()
-        return self
 
     def parameter_groups(
         self, encoder_lr: float, head_lr: float, biases: BiasRule | None = None

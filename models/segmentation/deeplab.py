@@ -3,7 +3,7 @@
 Sources: Chen et al., TPAMI 2018 (v2, losses on several scales), 2017 (v3), ECCV 2018 (v3+).
 """
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,6 +31,7 @@ class DeepLab(nn.Module):
         self.config = config
         self.num_classes = num_classes
         self.encoder = encoder
+        encoder.trains_batch_norm = config.train_batch_norm
         self.head = build_head(encoder.taps, num_classes, config)
 
     def forward(self, images_B3HW: torch.Tensor) -> list[torch.Tensor]:
@@ -50,13 +51,6 @@ class DeepLab(nn.Module):
     def pixel_logits(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         """Returns the prediction's logits at the images' size, `[B, num_classes, H, W]`."""
         return enlarge(self(images_B3HW)[-1], images_B3HW.shape[2:], corner_aligned=self._corner_aligned)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switches the mode; the encoder's BatchNorm stays at its stored statistics unless the config lets it train."""
-        super().train(mode)
-        if not self.config.train_batch_norm:
-            self.encoder.freeze_batch_norm()
-        return self
 
     def parameter_groups(
         self, encoder_lr: float, head_lr: float, biases: BiasRule | None = None

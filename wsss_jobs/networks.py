@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter
@@ -18,6 +18,7 @@ from wsss_jobs.errors import StageError
 
 FILE_NAME = "model.pt"
 _FORMAT = 1
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_classifier(model: CamClassifier, path: Path) -> None:
@@ -31,7 +32,7 @@ def load_classifier(path: Path) -> CamClassifier:
     config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
     model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
-    return model.eval()
+    return _ready(model)
 
 
 def save_irnet(model: IRNet, encoder: EncoderConfig, path: Path) -> None:
@@ -45,7 +46,7 @@ def load_irnet(path: Path) -> tuple[IRNet, EncoderConfig]:
     encoder = TypeAdapter(EncoderConfig).validate_python(stored["config"])
     model = IRNet(build_encoder(encoder, load_weights=False), with_displacement=stored["with_displacement"])
     model.load_state_dict(stored["state_dict"])
-    return model.eval(), encoder
+    return _ready(model), encoder
 
 
 def save_affinitynet(model: AffinityNet, path: Path) -> None:
@@ -59,7 +60,7 @@ def load_affinitynet(path: Path) -> AffinityNet:
     config = TypeAdapter(AffinityNetConfig).validate_python(stored["config"])
     model = build_affinitynet(config, load_weights=False)
     model.load_state_dict(stored["state_dict"])
-    return model.eval()
+    return _ready(model)
 
 
 def save_deeplab(model: DeepLab, path: Path) -> None:
@@ -73,7 +74,7 @@ def load_deeplab(path: Path) -> DeepLab:
     config = TypeAdapter(DeepLabConfig).validate_python(stored["config"])
     model = build_deeplab(config, stored["num_classes"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
-    return model.eval()
+    return _ready(model)
 
 
 def load_affinity(path: Path) -> tuple[IRNet | AffinityNet, EncoderConfig]:
@@ -83,6 +84,11 @@ def load_affinity(path: Path) -> tuple[IRNet | AffinityNet, EncoderConfig]:
         return load_irnet(path)
     model = load_affinitynet(path)
     return model, model.config.encoder
+
+
+def _ready(model: Network) -> Network:
+    """Returns the network for inference; convolutions are fastest with channels last, on CPU and GPU."""
+    return model.eval().to(memory_format=torch.channels_last)
 
 
 def _save(path: Path, kind: str, config: dict[str, Any], model: nn.Module, **extra: Any) -> None:

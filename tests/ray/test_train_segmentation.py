@@ -102,13 +102,13 @@ def data(tmp_path_factory):
     return tuple(items), masks
 
 
-def trained(data, folder, num_workers, spec=TrainSegmentation):
+def trained(data, folder, num_workers, spec=TrainSegmentation, config=CONFIG):
     """Trains; returns (one dict of metrics an epoch, path of the network)."""
     items, masks = data
     store = open_store(folder)
     outputs = StageOutputs(store, "train_segmentation", "abcd")
     inputs = StageInputs(stored={"masks": masks}, artifacts={}, streamed="")
-    job = TrainJob(spec, CONFIG, inputs, outputs, store, ("square",), 5, items)
+    job = TrainJob(spec, config, inputs, outputs, store, ("square",), 5, items)
     run_training(job, TrainScale("cpu", num_workers, 1), lambda progress: None)
     history = read_table(outputs.folder, METRICS_KEY, METRICS).to_pylist()
     return history, folder / "train_segmentation-abcd" / CHECKPOINT_KEY
@@ -153,3 +153,12 @@ def test_a_worker_killed_in_mid_epoch_changes_nothing(alone, data, tmp_path):
     found = trained(data, tmp_path / "run", 2, killed_once(marker))
     assert marker.exists()
     check_same(found, alone)
+
+
+def test_bfloat16_changes_the_rounding_on_a_cpu_too_and_no_more(data, alone, tmp_path):
+    schedule = CONFIG.schedule.model_copy(update={"precision": "bfloat16"})
+    history, path = trained(data, tmp_path, 1, config=CONFIG.model_copy(update={"schedule": schedule}))
+    losses = np.array([[epoch["loss"] for epoch in each] for each in (history, alone[0])])
+    assert not np.array_equal(losses[0], losses[1])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
+    assert all(value.dtype != torch.bfloat16 for value in networks.load_deeplab(path).state_dict().values())

@@ -78,7 +78,7 @@ class TrainLoop:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.num_steps = task.schedule.total_steps(len(task))
-        model = task.build_model()
+        model = task.build_model().to(memory_format=torch.channels_last)
         groups = _trainable_groups(model, task)
         self.model = ray.train.torch.prepare_model(model)
         self.optimiser = _optimiser(groups, task)
@@ -130,7 +130,7 @@ class TrainLoop:
         for group, base_lr in zip(self.optimiser.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-        half = self.task.schedule.precision == "bfloat16" and self.device.type == "cuda"
+        half = self.task.schedule.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             losses = self.task.losses(self.model, batch)
         self.optimiser.zero_grad(set_to_none=True)

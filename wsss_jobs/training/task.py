@@ -26,7 +26,8 @@ class Schedule(BaseModel):
             nothing. With 0.9 the learning rates would have to be ten times smaller.
         weight_decay: L2 on every parameter.
         poly_power: Learning rate factor (1 - step / num_steps) ** poly_power.
-        precision: `bfloat16` runs the forward pass under autocast on CUDA; losses stay in float32.
+        precision: `bfloat16` runs the forward pass under autocast; losses stay in float32. On a CPU it pays where the
+            CPU multiplies bfloat16 (AMX).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

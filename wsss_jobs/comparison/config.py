@@ -15,6 +15,7 @@ from wsss_jobs.config.yaml_files import parse_yaml
 from wsss_jobs.errors import ConfigError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_BY_NAME = ("variants", "methods", "tables", "margins")
 
 
 class Variant(Block):
@@ -44,7 +45,10 @@ class Method(Block):
 
 
 class Comparison(Block):
-    """A comparison file. One with `base: <another>` says only what differs; each of its keys replaces the base's.
+    """A comparison file. One with `base: <another>` says only what differs.
+
+    Each of its keys replaces the base's; variants, methods, tables and margins do so one by one, and null leaves one
+    out.
 
     Attributes:
         run: Folder of the run in the store; all variants share it. None: the comparison's name.
@@ -124,13 +128,20 @@ def _content(source: str, folder: Path, derived: tuple[str, ...]) -> dict[str, A
     inherited = {} if base is None else _content(str(base), path.parent, (*derived, source))
     if isinstance(content.get("variants"), dict):
         content["variants"] = {name: _located(each, path.parent) for name, each in content["variants"].items()}
-    return inherited | content
+    return inherited | content | {key: _over(inherited.get(key), content[key]) for key in _BY_NAME if key in content}
 
 
 def shipped_comparisons() -> dict[str, Path]:
     """Returns the comparisons that come with the package, by name."""
     folder = Path(str(resources.files("wsss_jobs") / "comparisons"))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _over(inherited: Any, own: Any) -> Any:
+    """Returns the entries of both; where both have one, or the own is null, the own counts."""
+    if not isinstance(inherited, dict) or not isinstance(own, dict):
+        return own
+    return {name: entry for name, entry in (inherited | own).items() if entry is not None}
 
 
 def _located(variant: Any, folder: Path) -> Any:

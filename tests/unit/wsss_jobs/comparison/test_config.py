@@ -33,10 +33,16 @@ def test_a_recipe_lies_beside_its_comparison_file(content, write_comparison, tmp
 
 def test_a_file_with_a_base_says_only_what_differs(content, write_comparison, tmp_path):
     write_comparison(content)
-    (tmp_path / "more.yaml").write_text("base: toy.yaml\nname: more\nseeds: [3, 4]\nmargins: {}\n")
+    toy = load_comparison(str(tmp_path / "toy.yaml"))
+    [margin] = toy.margins
+    again = "{title: again, variant: full, step: read_cams}"
+    own = f"name: more\nseeds: [3, 4]\nmethods: {{again: {again}}}\nmargins: {{{margin}: null}}\n"
+    (tmp_path / "more.yaml").write_text(f"base: toy.yaml\n{own}")
     more = load_comparison(str(tmp_path / "more.yaml"))
     assert (more.name, more.seeds, more.margins) == ("more", (3, 4), {})
-    assert more.variants == load_comparison(str(tmp_path / "toy.yaml")).variants
+    assert more.variants == toy.variants
+    assert {name: more.methods[name] for name in toy.methods} == toy.methods
+    assert more.methods["again"].title == "again"
     assert set(more.tables) == {"one"}
 
 

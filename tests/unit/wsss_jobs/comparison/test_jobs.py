@@ -23,10 +23,11 @@ def test_ablations_share_all_but_the_gcn(source):
 
 
 @pytest.mark.parametrize("source", SMALL)
-def test_both_chains_have_one_classifier(source):
+def test_both_chains_have_one_classifier_and_may_have_one_set_of_cams(source):
     plans = plans_of(source)
     i, p = fingerprints(plans["wsgcn_i"]), fingerprints(plans["wsgcn_p"])
-    assert {name for name in i if p.get(name) == i[name]} == {"train_classifier"}
+    shared = {name for name in i if p.get(name) == i[name]}
+    assert {"train_classifier"} <= shared <= {"train_classifier", "infer_cams", "read_cams", "cam_masks"}
 
 
 def plans_of(source):

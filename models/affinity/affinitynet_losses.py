@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from models.affinity.feature_distance import mean_distances
 from models.affinity.pair_sums import EPSILON, PairWindow, affinity_sums, pair_masks
 from models.affinity.pixel_pairs import half_plane_offsets
 
@@ -41,12 +42,12 @@ def affinitynet_losses(features_BDhw: torch.Tensor, label_Bhw: torch.Tensor, rad
         InvalidInputError: The grid is too small for the radius.
     """
     window = PairWindow(features_BDhw.shape[2:], radius)
-    source_BDyx = window.source(features_BDhw)
+    offsets = half_plane_offsets(radius)
+    affinity_BPyx = torch.exp(-mean_distances(features_BDhw, window, offsets))
     sums = features_BDhw.new_zeros(6)
-    for offset in half_plane_offsets(radius):
-        affinity_Byx = torch.exp(-(window.target(features_BDhw, offset) - source_BDyx).abs().mean(dim=1))
+    for index, offset in enumerate(offsets):
         masks = pair_masks(window.source(label_Bhw), window.target(label_Bhw, offset))
-        sums = sums + affinity_sums(affinity_Byx, *masks)
+        sums = sums + affinity_sums(affinity_BPyx[:, index], *masks)
     background, num_background, foreground, num_foreground, unequal, num_unequal = sums.unbind()
     return AffinityNetLosses(
         background / (num_background + EPSILON),

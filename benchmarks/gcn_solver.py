@@ -32,12 +32,13 @@ from torch_geometric.nn import GCNConv
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.native_library import supported_isas
 from models.propagation.affinity_graph import StencilAdjacency
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import BackendName, GCNConfig
 from models.propagation.gcn.native_solver import native_library
 from models.propagation.gcn.problem import GCNProblem, prepare
 from models.propagation.gcn.reference import edge_list, total_loss
 from models.propagation.gcn.solve import solve_batch
-from models.propagation.grid_graph import AffinityGraphConfig, GridGraph
+from models.propagation.grid_graph import GridGraph
 from models.propagation.stencil import csr_tensor
 
 STEPS = 250

@@ -3,14 +3,19 @@
 Shapes: `image_HW3` is RGB `uint8`; `tensor_3HW` is float32, normalised.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from models.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import torch
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -37,6 +42,8 @@ class Normalisation:
 
     def __call__(self, image_HW3: np.ndarray) -> torch.Tensor:
         """Returns `tensor_3HW`, float32."""
+        import torch  # only here: sizes of images are needed without it
+
         pixels_3HW = torch.from_numpy(np.array(image_HW3, dtype=np.float32)).permute(2, 0, 1) / self.scale
         if self.bgr:
             pixels_3HW = pixels_3HW.flip(0)

@@ -15,8 +15,6 @@ import threading
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-import torch
-
 LOGGER = logging.getLogger(__name__)
 
 DISTRIBUTION = "wsss-jobs"
@@ -29,6 +27,8 @@ _LOAD_LOCK = threading.Lock()
 
 def supported_isas() -> tuple[str, ...]:
     """Return the instruction sets that this CPU has, best first; `baseline` is always the last."""
+    import torch  # only for those who compute: configs are read without it
+
     return _ISAS_BY_CAPABILITY.get(torch.backends.cpu.get_cpu_capability(), ("baseline",))
 
 

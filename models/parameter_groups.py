@@ -1,12 +1,15 @@
 """Optimiser groups in the manner of Caffe: biases learn at a rate of their own, and without weight decay."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from models.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)

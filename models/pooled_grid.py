@@ -4,8 +4,6 @@ PSA's network pads the image to a multiple of its stride, so the last row and co
 """
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from models.images import resize, strided_size
 
@@ -16,6 +14,9 @@ def cell_means(maps_KHW: np.ndarray, stride: int, *, count_padding: bool = False
     Args:
         count_padding: Take what a cell covers beyond the image as zeros (PSA's random walk), not as missing.
     """
+    import torch  # only here: stages that reduce images name this module where they are planned
+    from torch.nn import functional as F
+
     maps_1KHW = torch.from_numpy(np.ascontiguousarray(maps_KHW, dtype=np.float32))[None]
     if not count_padding:
         return F.avg_pool2d(maps_1KHW, stride, ceil_mode=True)[0].numpy()

@@ -8,7 +8,6 @@ the image in one step, whatever its last row and column cover, and knows no stri
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,13 +15,11 @@ from torch.nn import functional as F
 
 from models.backbones import EncoderConfig
 from models.classifiers.cam import CamClassifier
+from models.classifiers.config import CAM_STRIDE, DEFAULT_SCALES, CamResampling
 from models.errors import InvalidInputError
 from models.images import check_image, resize, scaled_size, strided_size
 
 _EPSILON = 1e-5  # IRN's; keeps a class that fires nowhere at zero
-CAM_STRIDE = 4
-DEFAULT_SCALES = (1.0, 0.5, 1.5, 2.0)
-CamResampling = Literal["irn", "psa"]
 
 
 @dataclass(frozen=True)

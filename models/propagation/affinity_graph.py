@@ -9,7 +9,8 @@ from torch import Tensor
 
 from models.affinity.pixel_pairs import Offset, half_plane_offsets, pair_windows
 from models.errors import InvalidInputError
-from models.propagation.grid_graph import AffinityGraphConfig, GridGraph
+from models.propagation.config import AffinityGraphConfig
+from models.propagation.grid_graph import GridGraph
 from models.propagation.pair_affinity import affinity_from_boundary
 from models.propagation.stencil import GridStencil, neighbour_sums
 

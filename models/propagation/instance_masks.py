@@ -6,8 +6,6 @@ Source: section on pseudo labels of instances, and the released code (`make_ins_
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,78 +14,12 @@ from torch.nn import functional as F
 
 from models.affinity.connected_components import connected_components
 from models.affinity.instance_centroids import cluster_cells, refine_centroids
-from models.errors import InvalidInputError
 from models.images import stride_of
-from models.propagation.random_walk import RandomWalkConfig, random_walk
-
-MAX_INSTANCES = 254
-"""Ids are 1..254 in one byte, as in VOC's own instance masks; 255 stays free for "ignore"."""
+from models.propagation.config import InstanceConfig, RandomWalkConfig
+from models.propagation.instances import MAX_INSTANCES, Instance, InstanceMasks
+from models.propagation.random_walk import random_walk
 
 _MAPS_AT_ONCE = 32  # bounds the memory of the walk and of the up-sampling
-
-
-@dataclass(frozen=True)
-class InstanceConfig:
-    """How instances are told apart and read out; the defaults are IRN's.
-
-    Attributes:
-        num_refinements: Moves of each cell's centroid along the displacement field. 300: released code.
-        max_displacement: Cells with a displacement below this many cells are near a centroid. 2.5: released code.
-            Larger joins neighbours, smaller parts instances.
-        background_threshold: Background score after the walk, relative to the image's highest. 0.25: released code.
-        min_area_fraction: Pieces below this share of the image have score 0. 0.01: released code.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # read by pydantic where recipes are validated
-
-    num_refinements: int = 300
-    max_displacement: float = 2.5
-    background_threshold: float = 0.25
-    min_area_fraction: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.num_refinements < 0:
-            raise InvalidInputError(f"num_refinements must not be negative, got {self.num_refinements}")
-        if self.max_displacement <= 0:
-            raise InvalidInputError(f"max_displacement must be positive, got {self.max_displacement}")
-        for name in ("background_threshold", "min_area_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidInputError(f"{name} must be in 0..1, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One object.
-
-    Attributes:
-        class_id: As in masks, from 1.
-        score: Highest score of its pixels after the walk, in 0..1; 0 for a piece that is too small.
-        num_px: Its pixels.
-        x_px, y_px: Left and upper end of its bounding box.
-        width_px, height_px: Size of the box.
-    """
-
-    class_id: int
-    score: float
-    num_px: int
-    x_px: int
-    y_px: int
-    width_px: int
-    height_px: int
-
-
-@dataclass(frozen=True)
-class InstanceMasks:
-    """The objects of one image; they do not overlap.
-
-    Attributes:
-        id_HW: [H, W] uint8, 0 for none; id i belongs to `instances[i - 1]`.
-        instances: Best score first, larger ones first among equals; at most `MAX_INSTANCES`.
-    """
-
-    id_HW: np.ndarray
-    instances: tuple[Instance, ...]
 
 
 def instance_masks(

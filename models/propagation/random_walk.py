@@ -6,49 +6,14 @@ sparse matrix, which needs memory for the neighbourhood alone and rounds less.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.errors import InvalidInputError
+from models.propagation.config import PSA_RANDOM_WALK, RandomWalkConfig
 from models.propagation.pair_affinity import affinity_from_boundary
 from models.propagation.stencil import GridStencil
-
-
-@dataclass(frozen=True)
-class RandomWalkConfig:
-    """The random walk's parameters.
-
-    Attributes:
-        radius: pairs with distance below this many cells are joined. 5: IRN and PSA.
-        beta: exponent of the affinities; larger stops the walk at weaker boundaries. 10: IRN; PSA uses 8.
-        log2_steps: the walk takes 2^log2_steps steps. 8: IRN and PSA.
-        damp_boundary: scores start multiplied by 1 - b, so that cells on a boundary send nothing. True: IRN; of no
-            effect where affinities are given (PSA has no boundary map).
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # read by pydantic where recipes are validated
-
-    radius: int = 5
-    beta: float = 10.0
-    log2_steps: int = 8
-    damp_boundary: bool = True
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.radius < 2:
-            raise InvalidInputError(f"radius must be at least 2 cells, got {self.radius}")
-        if self.beta <= 0:
-            raise InvalidInputError(f"beta must be positive, got {self.beta}")
-        if not 0 <= self.log2_steps <= 20:
-            raise InvalidInputError(f"log2_steps must be in 0..20, got {self.log2_steps}")
-
-
-PSA_RANDOM_WALK = RandomWalkConfig(beta=8.0, damp_boundary=False)
-"""The walk of PSA's released code, for `random_walk_on_affinity`."""
 
 
 def random_walk(scores_Khw: Tensor, boundary_hw: Tensor, config: RandomWalkConfig | None = None) -> Tensor:

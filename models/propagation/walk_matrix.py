@@ -11,7 +11,8 @@ from torch import Tensor
 
 from models.errors import InvalidInputError
 from models.propagation.affinity_graph import sharpened_affinity
-from models.propagation.grid_graph import AffinityGraphConfig, GridGraph
+from models.propagation.config import AffinityGraphConfig
+from models.propagation.grid_graph import GridGraph
 from models.propagation.stencil import GridStencil, csr_tensor, neighbour_sums
 
 MAX_DENSE_NODES_ON_CPU = 6144

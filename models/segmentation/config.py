@@ -1,13 +1,16 @@
-"""Which DeepLab: encoder, head, normalisation, initial weights."""
+"""Which DeepLab (encoder, head, normalisation, initial weights), which loss, and how views are fused."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from models.backbones import EncoderConfig
+from models.backbones.config import EncoderConfig
 from models.errors import InvalidInputError
 
 HeadName = Literal["largefov", "v2", "v3", "v3plus"]
 NormName = Literal["batch", "group"]
+Fusion = Literal["mean_probability", "max_probability", "sum_logits"]
+
+IGNORE_INDEX = 255
 
 
 @dataclass(frozen=True)
@@ -79,4 +82,32 @@ class DeepLabConfig:
             raise InvalidInputError(msg)
         if any(scale <= 0 for scale in self.training_scales):
             msg = f"training_scales must be positive; got {self.training_scales}"
+            raise InvalidInputError(msg)
+
+
+@dataclass(frozen=True)
+class PixelLossConfig:
+    """Which loss, and how far it distrusts the label.
+
+    Attributes:
+        kind: `cross_entropy`; `symmetric`: cross-entropy plus the reverse one, from the prediction to the label, which
+            is bounded and so cannot be driven by a few wrong labels; `bootstrapped`: part of the label is the network's
+            own decision.
+        cross_entropy_weight: Of `symmetric`: alpha. Wang et al. on CIFAR-10: 0.1.
+        reverse_weight: Of `symmetric`: beta. Wang et al.: 1.
+        log_zero: Of `symmetric`: what log 0 counts as, A. Wang et al.: -4 to -6.
+        label_trust: Of `bootstrapped`: beta, the share of the label. Reed et al.: 0.8.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # read where recipes are validated
+
+    kind: Literal["cross_entropy", "symmetric", "bootstrapped"] = "cross_entropy"
+    cross_entropy_weight: float = 0.1
+    reverse_weight: float = 1.0
+    log_zero: float = -4.0
+    label_trust: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.log_zero >= 0 or not 0.0 < self.label_trust <= 1.0:
+            msg = f"log_zero must be negative and label_trust in (0, 1]; got {self.log_zero} and {self.label_trust}"
             raise InvalidInputError(msg)

@@ -4,43 +4,10 @@ Sources: symmetric cross-entropy, Wang et al., ICCV 2019, equations 5 to 8; boot
 al., ICLR 2015 workshop, section 3.3.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
-
 import torch
 from torch.nn import functional as F
 
-from models.errors import InvalidInputError
-
-IGNORE_INDEX = 255
-
-
-@dataclass(frozen=True)
-class PixelLossConfig:
-    """Which loss, and how far it distrusts the label.
-
-    Attributes:
-        kind: `cross_entropy`; `symmetric`: cross-entropy plus the reverse one, from the prediction to the label, which
-            is bounded and so cannot be driven by a few wrong labels; `bootstrapped`: part of the label is the network's
-            own decision.
-        cross_entropy_weight: Of `symmetric`: alpha. Wang et al. on CIFAR-10: 0.1.
-        reverse_weight: Of `symmetric`: beta. Wang et al.: 1.
-        log_zero: Of `symmetric`: what log 0 counts as, A. Wang et al.: -4 to -6.
-        label_trust: Of `bootstrapped`: beta, the share of the label. Reed et al.: 0.8.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # read where recipes are validated
-
-    kind: Literal["cross_entropy", "symmetric", "bootstrapped"] = "cross_entropy"
-    cross_entropy_weight: float = 0.1
-    reverse_weight: float = 1.0
-    log_zero: float = -4.0
-    label_trust: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.log_zero >= 0 or not 0.0 < self.label_trust <= 1.0:
-            msg = f"log_zero must be negative and label_trust in (0, 1]; got {self.log_zero} and {self.label_trust}"
-            raise InvalidInputError(msg)
+from models.segmentation.config import IGNORE_INDEX, PixelLossConfig
 
 
 def pixel_losses(logits_BChw: torch.Tensor, label_Bhw: torch.Tensor, config: PixelLossConfig) -> torch.Tensor:

@@ -5,16 +5,14 @@ Sources: Chen et al., TPAMI 2018, section 4.1; fusions of the released codes: me
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from models.images import check_image, resize, scaled_size
+from models.segmentation.config import Fusion
 from models.segmentation.deeplab import DeepLab
-
-Fusion = Literal["mean_probability", "max_probability", "sum_logits"]
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from models.errors import InvalidInputError
-from models.propagation.grid_graph import AffinityGraphConfig
+from models.propagation.config import AffinityGraphConfig
 
 BackendName = Literal["auto", "reference", "torch", "native", "triton"]
 FloatType = Literal["float32", "float16", "bfloat16"]

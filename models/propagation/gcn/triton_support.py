@@ -14,10 +14,11 @@ import os
 
 import torch
 
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.closed_form import solve_closed_form
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.problem import prepare
-from models.propagation.grid_graph import AffinityGraphConfig, GridGraph
+from models.propagation.grid_graph import GridGraph
 
 LOGGER = logging.getLogger(__name__)
 

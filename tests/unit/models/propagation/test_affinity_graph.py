@@ -5,7 +5,7 @@ import torch
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.errors import InvalidInputError
 from models.propagation.affinity_graph import one_hop_adjacency
-from models.propagation.grid_graph import AffinityGraphConfig
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.pair_affinity import affinity_from_features
 
 

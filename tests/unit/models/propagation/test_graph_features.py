@@ -9,10 +9,11 @@ from models.affinity.irnet import IRNet
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.backbones import EncoderConfig, build_encoder
 from models.propagation.affinity_graph import one_hop_adjacency
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.problem import prepare
 from models.propagation.graph_features import graph_features, graph_stride
-from models.propagation.grid_graph import AffinityGraphConfig, GridGraph
+from models.propagation.grid_graph import GridGraph
 from models.propagation.pair_affinity import affinity_from_features
 from models.propagation.stencil import GridStencil
 

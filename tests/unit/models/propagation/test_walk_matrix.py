@@ -3,7 +3,7 @@ import pytest
 
 from models.errors import InvalidInputError
 from models.propagation import walk_matrix as module
-from models.propagation.grid_graph import AffinityGraphConfig
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.walk_matrix import truncated_walk_matrix, walk_matrix
 
 

@@ -9,9 +9,10 @@ from models.affinity.affinitynet_inference import affinity_features
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.backbones import EncoderConfig
 from models.pooled_grid import reduced_image
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.solve import solve_batch
-from models.propagation.grid_graph import AffinityGraphConfig, GridGraph
+from models.propagation.grid_graph import GridGraph
 from models.propagation.pair_affinity import affinity_from_features
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from models.errors import InvalidInputError
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.solve import solve_batch, solve_traced
-from models.propagation.grid_graph import AffinityGraphConfig
 
 BACKENDS = ["reference", "torch", "native"]
 ABLATIONS = [

@@ -4,8 +4,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from models.errors import InvalidInputError
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import LOSS_FORMS, GCNConfig
-from models.propagation.grid_graph import AffinityGraphConfig
 
 
 def test_defaults_are_the_papers_training():

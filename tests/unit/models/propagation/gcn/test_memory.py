@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.memory import memory_mib, memory_mib_of_size
-from models.propagation.grid_graph import AffinityGraphConfig
 
 # In a process of its own, and by VmHWM: ru_maxrss survives fork and exec, so it would start at pytest's own peak.
 PROGRAM = """

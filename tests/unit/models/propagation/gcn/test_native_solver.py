@@ -10,11 +10,11 @@ import torch
 from models import native_library
 from models.errors import InvalidInputError
 from models.native_library import load_native_isa, supported_isas
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn import native_solver
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.problem import prepare
 from models.propagation.gcn.solve import solve_batch
-from models.propagation.grid_graph import AffinityGraphConfig
 
 PACKAGE, STEM = "models.propagation.gcn", "_gcn_solver"
 

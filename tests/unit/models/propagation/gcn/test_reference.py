@@ -9,13 +9,13 @@ import torch.nn.functional as F
 
 from models.affinity.pixel_pairs import half_square_offsets
 from models.propagation.affinity_graph import one_hop_adjacency
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.counter_random import dropout_keys, hash_bits, keep_threshold
 from models.propagation.gcn.laplacian import color_affinity, laplacian
 from models.propagation.gcn.problem import label_weights, prepare
 from models.propagation.gcn.reference import edge_list, laplacian_loss, total_loss
 from models.propagation.gcn.solve import solve_traced
-from models.propagation.grid_graph import AffinityGraphConfig
 from models.propagation.stencil import neighbour_sums
 
 

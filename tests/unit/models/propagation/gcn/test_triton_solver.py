@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn import triton_support
 from models.propagation.gcn.backends import choose_backend
 from models.propagation.gcn.config import GCNConfig
-from models.propagation.grid_graph import AffinityGraphConfig
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 

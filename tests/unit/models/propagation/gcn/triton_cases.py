@@ -6,10 +6,10 @@
 import pytest
 import torch
 
+from models.propagation.config import AffinityGraphConfig
 from models.propagation.gcn.config import GCNConfig
 from models.propagation.gcn.problem import prepare
 from models.propagation.gcn.solve import solve_batch, solve_traced
-from models.propagation.grid_graph import AffinityGraphConfig
 
 HAS_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if HAS_GPU else "cpu"

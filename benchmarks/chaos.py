@@ -48,7 +48,7 @@ from wsss_jobs.datasets.synthetic import SyntheticStyle, generate
 from wsss_jobs.job import prepare
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.stages.base import StageContext
-from wsss_jobs.stages.train_classifier import ClassifierTask
+from wsss_jobs.stages.train_classifier_task import ClassifierTask
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.uris import open_store
 from wsss_jobs.worker import CHECKPOINT_KEY

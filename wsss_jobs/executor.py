@@ -26,7 +26,7 @@ from wsss_jobs.storage.item_names import is_among
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.stage_outputs import StageOutputs
-from wsss_jobs.training.run import TrainJob, TrainScale, loader_workers, num_workers, run_training
+from wsss_jobs.training.job import TrainJob, TrainScale, loader_workers, num_workers
 from wsss_jobs.worker import STORE_FAILED, StageJob
 
 
@@ -176,6 +176,8 @@ def _run_training(run: RunContext, stage: PlannedStage) -> None:
 
 
 def _train(run: RunContext, stage: PlannedStage, outputs: StageOutputs, items: Sequence[DatasetItem]) -> None:
+    from wsss_jobs.training.run import run_training  # Ray Train and torch: half a gigabyte that few runs need
+
     assert issubclass(stage.spec, TrainStage)
     job = TrainJob(
         spec=stage.spec,

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from models.propagation.instance_masks import InstanceMasks
+from models.propagation.instances import InstanceMasks
 from wsss_jobs.errors import StageError
 
 Tensors = Mapping[str, np.ndarray]

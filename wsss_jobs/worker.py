@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from cluster.fan_out import Outcome, WorkItem
 from cluster.store_metrics import StoreMetrics
 from wsss_jobs.datasets.images import decode_image
@@ -57,6 +55,8 @@ class StageWorker:
     """Runs batches of one stage."""
 
     def __init__(self, job: StageJob) -> None:
+        import torch  # here and not above: the driver knows this module, and does without torch
+
         torch.set_num_threads(max(job.num_threads, 1))
         observe_stores(StoreMetrics(job.run_id))
         if job.device == "cpu":
@@ -106,6 +106,8 @@ class StageWorker:
 
     def _process(self, batch: list[ItemInput]) -> list[tuple[Ok | Failed, Device]]:
         """Halves a batch that does not fit into the accelerator's memory; what does not fit alone goes to the CPU."""
+        import torch
+
         if not batch:
             return []
         try:

@@ -18,11 +18,13 @@ from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.records import Mask
 from wsss_jobs.report.training_curves import METRICS, METRICS_KEY
 from wsss_jobs.stage_io import StageFolder, StageInputs
-from wsss_jobs.stages.train_segmentation import SegmentationTask, TrainSegmentation, TrainSegmentationConfig
+from wsss_jobs.stages.train_segmentation import TrainSegmentation, TrainSegmentationConfig
+from wsss_jobs.stages.train_segmentation_task import SegmentationTask
 from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.storage.tables import read_table
 from wsss_jobs.storage.uris import open_store
-from wsss_jobs.training.run import TrainJob, TrainScale, run_training
+from wsss_jobs.training.job import TrainJob, TrainScale
+from wsss_jobs.training.run import run_training
 from wsss_jobs.worker import CHECKPOINT_KEY
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from models.backbones.convert_weights import converted_weights
 from wsss_jobs.cli.options import console
 
 
@@ -17,6 +15,10 @@ def convert_weights(
     target: Annotated[Path, typer.Argument(help="The state dict to write, e.g. resnet38.pt.", show_default=False)],
 ) -> None:
     """Convert published MXNet or Caffe weights into a file that `encoder.weights` takes; neither need be installed."""
+    import torch  # no other command of this module's neighbours needs it
+
+    from models.backbones.convert_weights import converted_weights
+
     name, state = converted_weights(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, target)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from wsss_jobs.errors import DataError
 
@@ -55,7 +54,8 @@ def confusion_matrix(label_HW: np.ndarray, truth_HW: np.ndarray, num_classes: in
     Raises:
         DataError: Sizes differ, or a value is no class id.
     """
-    # Imported here: it takes seconds, and most commands score nothing.
+    # Imported here: they take seconds, and most commands score nothing.
+    import torch
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     _check("label", label_HW, truth_HW, num_classes)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.errors import InvalidInputError
@@ -214,7 +213,7 @@ def guarded(work: Callable[[], T]) -> T | Failed:
     """
     try:
         return work()
-    except (torch.OutOfMemoryError, StorageError):
+    except (_accelerator_out_of_memory(), StorageError):
         raise
     except InvalidInputError as error:
         return Failed("invalid_input", str(error))
@@ -225,3 +224,10 @@ def guarded(work: Callable[[], T]) -> T | Failed:
     except Exception as error:  # noqa: BLE001 - one bad item must not take the job along; its last line is reported
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Failed("exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+
+
+def _accelerator_out_of_memory() -> type[Exception]:
+    """Returns the exception of an accelerator without memory; asked for where something failed, so on workers."""
+    from torch import OutOfMemoryError  # whoever plans a job knows stages, and does without torch
+
+    return OutOfMemoryError

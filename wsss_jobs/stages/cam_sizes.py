@@ -1,8 +1,6 @@
 """CAMs at the resolution that a stage asks for."""
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
@@ -14,6 +12,9 @@ def full_resolution(cams: Cams, item: DatasetItem) -> np.ndarray:
     check_finite(cams, item)
     if cams.high_res_KHW is not None:
         return cams.high_res_KHW.astype(np.float32)
+    import torch  # here and not above: planning knows this module through its stages
+    from torch.nn import functional as F
+
     cam_1Khw = torch.from_numpy(cams.cam_Khw.astype(np.float32))[None]
     size_HW = (cam_1Khw.shape[2] * 4, cam_1Khw.shape[3] * 4)
     up = F.interpolate(cam_1Khw, size=size_HW, mode="bilinear", align_corners=False)[0]

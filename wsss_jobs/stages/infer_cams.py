@@ -6,8 +6,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from models.classifiers.multi_scale_cam import DEFAULT_SCALES, CamResampling, multi_scale_cam
-from wsss_jobs import networks
+from models.classifiers.config import DEFAULT_SCALES, CamResampling
 from wsss_jobs.errors import DataError
 from wsss_jobs.records import Cams, ClassifierCheckpoint
 from wsss_jobs.stages.base import (
@@ -46,11 +45,15 @@ class InferCams(ItemStage):
     RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
 
     def __init__(self, config: InferCamsConfig, context: StageContext) -> None:
+        from wsss_jobs import networks  # needs torch, and planning does without
+
         self._config = config
         self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:
+        from models.classifiers.multi_scale_cam import multi_scale_cam
+
         if not entry.item.labels:
             message = "has no tags, and CAMs are of tags; leave images without objects out of the data set"
             raise DataError(entry.item.source_key, "unlabelled", message)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field, field_validator
 
 from models.affinity.affinity_labels import IGNORE_INDEX
-from models.classifiers.multi_scale_cam import CAM_STRIDE, normalise_cam
+from models.classifiers.config import CAM_STRIDE
 from models.crf.dense_crf import DenseCRF
 from models.images import resize
 from models.pooled_grid import cell_means, reduced_image
@@ -71,5 +70,9 @@ class LabelPartially(ItemStage):
         """Returns CAMs and image at the grid's resolution."""
         if self._stride == CAM_STRIDE:
             return cams.cam_Khw, resize(entry.image, cams.cam_Khw.shape[1:], "lanczos")
+        import torch  # needed on workers only, like the networks
+
+        from models.classifiers.multi_scale_cam import normalise_cam
+
         cam_Khw = cell_means(full_resolution(cams, entry.item), self._stride)
         return normalise_cam(torch.from_numpy(cam_Khw)).numpy(), reduced_image(entry.image, self._stride)

@@ -11,9 +11,8 @@ from models.crf.config import DenseCRFConfig
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
 from models.crf.unaries import unary_from_probabilities
-from models.segmentation.multi_scale import Fusion, class_probabilities
+from models.segmentation.config import Fusion
 from models.segmentation.sliding_window import sliding_windows
-from wsss_jobs import networks
 from wsss_jobs.config.network_file import NetworkFile
 from wsss_jobs.errors import StageError
 from wsss_jobs.records import Mask, SegmentationCheckpoint
@@ -76,6 +75,8 @@ class PredictMasks(ItemStage):
         return cls.READS if config.checkpoint is None else {}
 
     def __init__(self, config: PredictMasksConfig, context: StageContext) -> None:
+        from wsss_jobs import networks  # needs torch, and planning does without
+
         self._config = config
         named = config.checkpoint
         path = context.artifacts["network"] / networks.FILE_NAME if named is None else Path(named.weights)
@@ -104,6 +105,8 @@ class PredictMasks(ItemStage):
         return Ok(Mask(label_HW, before_HW), {"mean_confidence": confidence / label_HW.size})
 
     def _probabilities(self, image_HW3: np.ndarray) -> np.ndarray:
+        from models.segmentation.multi_scale import class_probabilities
+
         config = self._config
         return class_probabilities(self._model, image_HW3, config.scales, config.fusion, flip=config.flip)
 

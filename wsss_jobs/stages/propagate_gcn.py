@@ -1,22 +1,19 @@
 """The main job: one small GCN per image spreads its partial label over all nodes (WSGCN, Pan et al., ICASSP 2022)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from models.errors import InvalidInputError
 from models.images import resize, strided_size
 from models.pooled_grid import reduced_image
 from models.propagation.gcn.config import GCNConfig
-from models.propagation.gcn.solve import solve_batch
-from models.propagation.graph_features import graph_features, graph_stride
-from models.propagation.grid_graph import GridGraph
-from wsss_jobs import networks
 from wsss_jobs.records import AffinityCheckpoint, ClassScores, PartialLabel
 from wsss_jobs.stages.base import (
     Device,
@@ -29,6 +26,11 @@ from wsss_jobs.stages.base import (
     StageResources,
     guarded,
 )
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.propagation.grid_graph import GridGraph
 
 
 class PropagateGcnConfig(StageConfig):
@@ -61,6 +63,9 @@ class PropagateGcn(ItemStage):
     BATCH_SIZES: ClassVar[Mapping[Device, int]] = {"cpu": 8, "cuda": 64}  # the solver parts what memory does not hold
 
     def __init__(self, config: PropagateGcnConfig, context: StageContext) -> None:
+        from models.propagation.graph_features import graph_stride
+        from wsss_jobs import networks  # needs torch, and planning does without
+
         self._config = config
         self._context = context
         self._gcn = replace(config.gcn, seed=context.seed)
@@ -71,7 +76,7 @@ class PropagateGcn(ItemStage):
     def process(self, batch: Sequence[ItemInput]) -> list[Ok | Failed]:
         """Returns log-probabilities; the whole batch is solved together."""
         graphs = [guarded(partial(self._graph, entry)) for entry in batch]
-        good = [graph for graph in graphs if isinstance(graph, GridGraph)]
+        good = [graph for graph in graphs if not isinstance(graph, Failed)]
         solved = iter(self._solve(good))
         results = [graph if isinstance(graph, Failed) else next(solved) for graph in graphs]
         return [
@@ -87,9 +92,16 @@ class PropagateGcn(ItemStage):
             return [guarded(lambda graph=graph: self._solve_together([graph])[0]) for graph in graphs]  # type: ignore[misc]
 
     def _solve_together(self, graphs: Sequence[GridGraph]) -> list[torch.Tensor]:
+        from models.propagation.gcn.solve import solve_batch
+
         return solve_batch(graphs, self._gcn, device=self._context.device, num_threads=self._context.num_threads)
 
     def _graph(self, entry: ItemInput) -> GridGraph:
+        import torch
+
+        from models.propagation.graph_features import graph_features
+        from models.propagation.grid_graph import GridGraph
+
         partial: PartialLabel = entry.records["partial"]
         self._check_grid(partial.label_HW.shape, entry.image.shape[:2])
         radius = self._gcn.graph.radius
@@ -125,6 +137,8 @@ class PropagateGcn(ItemStage):
         return self._stride == 4
 
     def _scores(self, entry: ItemInput, prob_hwC: torch.Tensor) -> Ok:
+        import torch
+
         class_ids = (0, *entry.item.labels) if self._config.restrict_to_tags else tuple(range(prob_hwC.shape[2]))
         log_prob_Chw = torch.log(prob_hwC[..., list(class_ids)].clamp_min(1e-30)).permute(2, 0, 1)
         scores_Chw = log_prob_Chw.contiguous().cpu().numpy()

@@ -4,18 +4,16 @@ Where the recipe asks for them, it also reads out instances: the same walk for t
 centroid of the displacement field.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch.nn import functional as F
 
-from models.affinity.irnet_inference import BoundaryFeatures, boundary_features
-from models.propagation.instance_masks import InstanceConfig, InstanceMasks, instance_masks
-from models.propagation.random_walk import RandomWalkConfig, random_walk
-from wsss_jobs import networks
+from models.propagation.config import InstanceConfig, RandomWalkConfig
+from models.propagation.instances import InstanceMasks
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.quality.otsu import SEPARATION, otsu_threshold, score_histogram
 from wsss_jobs.records import INSTANCE_MASKS, Cams, ClassScores, IRNetCheckpoint
@@ -28,6 +26,11 @@ from wsss_jobs.stages.base import (
     StageResources,
 )
 from wsss_jobs.stages.cam_sizes import check_finite
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.affinity.irnet_inference import BoundaryFeatures
 
 _STRIDE = 4
 
@@ -70,12 +73,19 @@ class RandomWalkStage(ItemStage):
             raise ConfigError(f"{message}; set `with_displacement: true` there")
 
     def __init__(self, config: RandomWalkStageConfig, context: StageContext) -> None:
+        from wsss_jobs import networks  # needs torch, and planning does without
+
         self._config = config
         self._device = context.device
         self._model, self._encoder = networks.load_irnet(context.artifacts["affinity"] / networks.FILE_NAME)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:
+        import torch
+
+        from models.affinity.irnet_inference import boundary_features
+        from models.propagation.random_walk import random_walk
+
         cams: Cams = entry.records["cams"]
         check_finite(cams, entry.item)
         found = boundary_features(self._model, entry.image, self._encoder)
@@ -97,6 +107,8 @@ class RandomWalkStage(ItemStage):
     ) -> InstanceMasks | None:
         if self._config.instances is None:
             return None
+        from models.propagation.instance_masks import instance_masks
+
         assert found.displacement_2hw is not None  # check_inputs has seen to it
         size_HW = (entry.item.height_px, entry.item.width_px)
         return instance_masks(
@@ -112,5 +124,7 @@ class RandomWalkStage(ItemStage):
     @staticmethod
     def _full_resolution_maximum(walked_Khw: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor:
         """Returns the one maximum over classes and pixels that IRN divides by, taken after up-sampling and cropping."""
+        from torch.nn import functional as F
+
         up = F.interpolate(walked_Khw[None], scale_factor=_STRIDE, mode="bilinear", align_corners=False)
         return up[..., :height_px, :width_px].amax().clamp_min(1e-12)  # a walk that lost all mass stays background

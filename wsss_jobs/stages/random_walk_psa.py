@@ -7,17 +7,13 @@ stride 8, and its CAMs are means over 8 x 8 pixels of the image padded with zero
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 
-from models.affinity.affinitynet import GRID_STRIDE
-from models.affinity.affinitynet_inference import affinity_features
 from models.affinity.background_score import background_stack
+from models.affinity.config import GRID_STRIDE
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.pooled_grid import cell_means
-from models.propagation.pair_affinity import affinity_from_features
-from models.propagation.random_walk import PSA_RANDOM_WALK, RandomWalkConfig, random_walk_on_affinity
-from wsss_jobs import networks
+from models.propagation.config import PSA_RANDOM_WALK, RandomWalkConfig
 from wsss_jobs.records import AffinityNetCheckpoint, Cams, ClassScores
 from wsss_jobs.stages.base import (
     ItemInput,
@@ -53,6 +49,8 @@ class RandomWalkPsa(ItemStage):
     RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
 
     def __init__(self, config: RandomWalkPsaConfig, context: StageContext) -> None:
+        from wsss_jobs import networks  # needs torch, and planning does without
+
         self._config = config
         self._device = context.device
         self._offsets = half_plane_offsets(config.walk.radius)
@@ -60,6 +58,12 @@ class RandomWalkPsa(ItemStage):
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:
+        import torch
+
+        from models.affinity.affinitynet_inference import affinity_features
+        from models.propagation.pair_affinity import affinity_from_features
+        from models.propagation.random_walk import random_walk_on_affinity
+
         cams: Cams = entry.records["cams"]
         stack_CHW = background_stack(full_resolution(cams, entry.item), self._config.alpha)
         start_Chw = torch.from_numpy(cell_means(stack_CHW, GRID_STRIDE, count_padding=True)).to(self._device)

@@ -1,12 +1,12 @@
 """Class scores to masks: up-sampling, read-out, dense CRF (WSGCN, Pan et al., ICASSP 2022, section 3.2; IRN)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field, field_validator
-from torch.nn import functional as F
 
 from models.crf.config import DenseCRFConfig
 from models.crf.dense_crf import DenseCRF
@@ -22,6 +22,9 @@ from wsss_jobs.stages.base import (
     StageContext,
 )
 from wsss_jobs.stages.crf_presets import crf_by_name
+
+if TYPE_CHECKING:
+    import torch
 
 
 class RefineMasksConfig(StageConfig):
@@ -84,6 +87,8 @@ def upsample(scores: ClassScores, size_hw: tuple[int, int], interpolate: str) ->
     A corner-aligned grid is stretched from corner to corner (released WSGCN); any other is enlarged by its stride and
     cropped (IRN).
     """
+    import torch  # needed on workers only
+
     grid_1Chw = torch.from_numpy(np.array(scores.scores_Chw, dtype=np.float32))[None]
     if scores.domain == "log_probability" and interpolate == "probability":
         grid_1Chw = grid_1Chw.exp()
@@ -95,6 +100,8 @@ def upsample(scores: ClassScores, size_hw: tuple[int, int], interpolate: str) ->
 
 
 def _enlarge(grid_1Chw: torch.Tensor, size_hw: tuple[int, int], *, corner_aligned: bool) -> torch.Tensor:
+    from torch.nn import functional as F
+
     if corner_aligned:
         return F.interpolate(grid_1Chw, size=size_hw, mode="bilinear", align_corners=True)
     stride = stride_of(grid_1Chw.shape[2:], size_hw)

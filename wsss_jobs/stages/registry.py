@@ -1,7 +1,7 @@
 """Stages by the name that recipes use.
 
-A stage's module is imported when the stage is asked for: a worker process that runs one stage should not spend seconds
-on the libraries of all others.
+A stage's module is imported when the stage is asked for, by those who plan too: it holds config and ports, and imports
+torch and networks where a worker uses them. A training's samples and losses are in `<stage>_task.py` beside it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.images import Normalisation, resize, scaled_size
-from models.segmentation.losses import IGNORE_INDEX
+from models.segmentation.config import IGNORE_INDEX
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
 from wsss_jobs.records import Mask
@@ -89,6 +88,8 @@ class SegmentationSamples:
         Raises:
             DataError: Image and mask have different sizes, or the mask holds an unknown class.
         """
+        import torch  # here and not above: the settings in this file are read where nothing is trained
+
         rng = item_generator(self.seed, item.item_id, epoch, "segmentation")
         image_HW3, mask = self.read(item)
         size_hw = self.augmentation.drawn_size(image_HW3.shape[:2], rng)

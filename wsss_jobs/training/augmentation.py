@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
 from models.images import resize
@@ -47,6 +46,7 @@ def colour_jitter(image_HW3: np.ndarray, strength: float, rng: np.random.Generat
     """
     if strength == 0.0:
         return image_HW3
+    import torch
     from torchvision.transforms import v2  # takes seconds to import, and most recipes do not jitter
 
     jitter = v2.ColorJitter(strength, strength, strength, hue=strength / 3.0)

@@ -1,11 +1,9 @@
 """Runs a training stage on Ray Train, from the driver: scaling, storage, resume, progress."""
 
 import contextlib
-import math
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,11 @@ from wsss_jobs.config.assets import localise_assets
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.stage_io import StageInputs
-from wsss_jobs.stages.base import Device, StageConfig, StageContext, TrainStage
+from wsss_jobs.stages.base import StageContext
 from wsss_jobs.storage.artifacts import default_cache_root
 from wsss_jobs.storage.mask_facts import score_column
-from wsss_jobs.storage.object_store import ObjectStore
-from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.storage.tables import TableKind, write_table
+from wsss_jobs.training.job import TrainJob, TrainScale
 from wsss_jobs.training.loop import LoopOptions, TrainLoop
 from wsss_jobs.training.progress_board import BoardListener, ProgressBoard, TrainProgress
 from wsss_jobs.worker import CHECKPOINT_KEY, read_image
@@ -34,45 +31,6 @@ _METRICS = TableKind("training_metrics", 1)
 _RAY_TRAIN_FOLDER = "working"
 _MAX_FAILURES = 3
 _POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """All that a Ray Train worker needs; picklable.
-
-    Attributes:
-        run_store: Holds the weight files that the config names by digest.
-        outputs: Where the artifact goes.
-    """
-
-    spec: type[TrainStage]
-    config: StageConfig
-    inputs: StageInputs
-    outputs: StageOutputs
-    run_store: ObjectStore
-    class_names: tuple[str, ...]
-    seed: int
-    items: tuple[DatasetItem, ...]
-
-
-@dataclass(frozen=True)
-class TrainScale:
-    """How many workers of what size.
-
-    Attributes:
-        num_cpus: Threads of one worker.
-        num_loader_workers: Processes of one worker that prepare samples.
-    """
-
-    device: Device
-    num_workers: int
-    num_cpus: int
-    num_loader_workers: int = 0
-
-
-def num_workers(global_batch_size: int, limit: int) -> int:
-    """Returns the largest number of workers up to `limit` that shares the global batch evenly."""
-    return max(count for count in range(1, max(limit, 1) + 1) if global_batch_size % count == 0)
 
 
 def run_training(job: TrainJob, scale: TrainScale, on_progress: Callable[[TrainProgress], None]) -> None:
@@ -184,8 +142,3 @@ def _cause(error: BaseException) -> str:
         inner = deeper
     lines = [line for line in str(inner).splitlines() if line.strip()]
     return f"{type(inner).__name__}: {lines[-1] if lines else 'no message'}"
-
-
-def loader_workers(device: Device, num_cpus: int) -> int:
-    """Returns how many processes prepare samples: none on a CPU, where they would take the cores of the training."""
-    return 0 if device == "cpu" else max(1, min(8, math.floor(num_cpus)))

@@ -1,18 +1,22 @@
 """What is trained, seen from the training loop: a model, samples, a loss."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
 
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.training.schedule import num_steps_per_epoch, poly_factor
 
-Sample = dict[str, torch.Tensor]
+if TYPE_CHECKING:  # configs of trainings hold a `Schedule`, and are read where nothing is trained
+    import torch
+    from torch import nn
+
+Sample = dict[str, "torch.Tensor"]
 
 
 class Schedule(BaseModel):

@@ -5,11 +5,11 @@ import torch
 from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
 from models.errors import InvalidInputError
+from models.propagation.gcn import solve
 from models.propagation.gcn.config import GCNConfig
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.records import PartialLabel
-from wsss_jobs.stages import propagate_gcn
 from wsss_jobs.stages.base import Failed, ItemInput, Ok, StageContext
 from wsss_jobs.stages.propagate_gcn import PropagateGcn, PropagateGcnConfig
 
@@ -50,14 +50,14 @@ def test_scores_are_log_probabilities_of_background_and_tags(stage):
 def test_an_image_that_cannot_be_solved_does_not_take_its_batch_along(stage, monkeypatch):
     batch = [entry("good"), entry("bad"), entry("fine")]
     alone = stage.process([batch[0]])[0]
-    real = propagate_gcn.solve_batch
+    real = solve.solve_batch
 
     def sometimes(graphs, *arguments, **options):
         if any(graph.item_id == "bad" for graph in graphs):
             raise InvalidInputError("item bad: it diverges")
         return real(graphs, *arguments, **options)
 
-    monkeypatch.setattr(propagate_gcn, "solve_batch", sometimes)
+    monkeypatch.setattr(solve, "solve_batch", sometimes)
     good, bad, fine = stage.process(batch)
     assert bad == Failed("invalid_input", "item bad: it diverges")
     assert isinstance(fine, Ok)

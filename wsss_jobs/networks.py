@@ -9,10 +9,12 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from models.affinity.affinitynet import AffinityNet, AffinityNetConfig, build_affinitynet
+from models.affinity.affinitynet import AffinityNet, build_affinitynet
+from models.affinity.config import AffinityNetConfig
 from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
-from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
+from models.classifiers.cam import CamClassifier, build_cam_classifier
+from models.classifiers.config import CamClassifierConfig
 from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
 

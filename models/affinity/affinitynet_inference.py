@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from models.affinity.affinitynet import GRID_STRIDE, AffinityNet
+from models.affinity.affinitynet import AffinityNet
+from models.affinity.config import GRID_STRIDE
 from models.images import check_image, strided_size
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from models.affinity.affinitynet import GRID_STRIDE, AffinityNet
+from models.affinity.affinitynet import AffinityNet
 from models.affinity.affinitynet_inference import affinity_features
+from models.affinity.config import GRID_STRIDE
 from models.affinity.irnet import IRNet
 from models.affinity.irnet_inference import NodeFeatures, boundary_features
 from models.affinity.pixel_pairs import half_plane_offsets

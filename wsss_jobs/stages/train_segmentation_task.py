@@ -9,8 +9,9 @@ from torch import nn
 
 from models.backbones import build_encoder
 from models.segmentation import DeepLab, build_deeplab
+from models.segmentation.config import IGNORE_INDEX
 from models.segmentation.heads import enlarge
-from models.segmentation.losses import IGNORE_INDEX, labels_at, pixel_losses
+from models.segmentation.losses import labels_at, pixel_losses
 from models.segmentation.multi_scale import class_probabilities
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem

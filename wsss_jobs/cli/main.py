@@ -18,6 +18,7 @@ from wsss_jobs.cli.compare import compare
 from wsss_jobs.cli.data import data_app
 from wsss_jobs.cli.export import export
 from wsss_jobs.cli.inspect import doctor, failed, plan
+from wsss_jobs.cli.quality import quality
 from wsss_jobs.cli.results import evaluate, report
 from wsss_jobs.cli.run import run
 from wsss_jobs.cli.status import status
@@ -44,6 +45,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     failed,
     verify,
     evaluate,
+    quality,
     report,
     export,
     doctor,

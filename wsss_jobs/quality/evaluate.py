@@ -101,7 +101,7 @@ def _evaluate_labels(
         truth_HW = read_truth(item)
         label_HW = folder.outputs.read_mask(item, variant)
         if kind == "partial":
-            label_HW = _enlarged(label_HW, truth_HW.shape)
+            label_HW = enlarged_label(label_HW, truth_HW.shape)
         labelled = float(np.mean(label_HW != IGNORE_INDEX))
         if kind == "partial":  # only what is labelled counts: the rest is for propagation to find
             truth_HW = np.where(label_HW == IGNORE_INDEX, IGNORE_INDEX, truth_HW)
@@ -144,7 +144,7 @@ def _image_score(item: DatasetItem, confusion_CC: np.ndarray, dataset: Dataset) 
     return ImageScore(item.item_id, item.source_key, scores(confusion_CC, dataset.class_names).miou)
 
 
-def _enlarged(label_hw: np.ndarray, size_hw: Sequence[int]) -> np.ndarray:
+def enlarged_label(label_hw: np.ndarray, size_hw: Sequence[int]) -> np.ndarray:
     """Returns a grid's label at full resolution, nearest neighbour."""
     stride = stride_of(label_hw.shape, size_hw)
     rows, columns = np.arange(size_hw[0]) // stride, np.arange(size_hw[1]) // stride

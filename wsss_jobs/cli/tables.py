@@ -15,15 +15,16 @@ def print_scores(console: Console, evaluations: Sequence[Evaluation]) -> None:
     """Prints one line a product, best mIoU in bold; fractions in percent."""
     table = Table(title="Scores against the ground truth (%)", title_justify="left")
     table.add_column("step", no_wrap=True)
-    for name in ("mIoU", "precision", "recall", "pixel acc.", "images"):
+    for name in ("mIoU", "boundary", "precision", "recall", "pixel acc.", "images"):
         table.add_column(name, justify="right")
     table.add_column("", overflow="fold")
     complete = [evaluation.scores.miou for evaluation in evaluations if evaluation.kind != "partial"]
     for evaluation in evaluations:
         scores = evaluation.scores
         is_best = evaluation.kind != "partial" and scores.miou == max(complete)
-        values = (scores.miou, scores.mean_precision, scores.mean_recall, scores.pixel_accuracy)
-        cells = [f"{100 * value:.1f}" for value in values]
+        boundary = evaluation.boundary_miou
+        values = (scores.miou, boundary, scores.mean_precision, scores.mean_recall, scores.pixel_accuracy)
+        cells = ["" if value is None else f"{100 * value:.1f}" for value in values]
         table.add_row(
             evaluation.name, *cells, str(len(evaluation.images)), remark(evaluation), style="bold" if is_best else None
         )

@@ -45,9 +45,15 @@ def boundary_distance(size_hw: tuple[int, ...]) -> int:
 
 def boundary(mask_HW: NDArray[np.bool_], distance_px: int) -> NDArray[np.bool_]:
     """Returns the pixels of a mask that have a pixel outside of it, or the image's rim, within a distance."""
-    outside_HW = np.pad(~mask_HW, distance_px, constant_values=True)
-    near_HW: NDArray[np.bool_] = _box_sums(outside_HW, 2 * distance_px + 1) > 0
-    return mask_HW & near_HW
+    near_HW: NDArray[np.bool_] = np.zeros_like(mask_HW)
+    rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+    if not rows.size:
+        return near_HW
+    # Beside its bounding box a mask has nothing, so the box's rim is a contour too, and all else can be left out.
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    outside = np.pad(~mask_HW[box], distance_px, constant_values=True)
+    near_HW[box] = mask_HW[box] & (_box_sums(outside, 2 * distance_px + 1) > 0)
+    return near_HW
 
 
 def _box_sums(values_HW: NDArray[np.bool_], side_px: int) -> NDArray[np.int32]:

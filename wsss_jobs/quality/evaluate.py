@@ -1,13 +1,14 @@
 """Scores what stages have stored against ground-truth masks. The only place where masks of a data set are read."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.images import stride_of
 from wsss_jobs.datasets.records import Dataset, DatasetItem
 from wsss_jobs.pipeline import Plan, PlannedStage
+from wsss_jobs.quality.boundary_iou import boundary_counts, boundary_iou
 from wsss_jobs.quality.each_item import each_item
 from wsss_jobs.quality.scores import IGNORE_INDEX, SegmentationScores, confusion_matrix, scores
 from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
@@ -44,6 +45,9 @@ class Evaluation:
         num_missing: Images with a truth, but nothing to score (failed earlier).
         threshold: For CAMs: the background threshold that scored best; it was chosen with the truth.
         labelled_fraction: For partial labels: share of pixels that carry a label.
+        boundary_iou: For masks: boundary IoU a class, background first (Cheng et al., CVPR 2021); NaN where a class
+            occurs nowhere.
+        confusion_CC: Pixel counts over the whole set, truth in rows, label in columns.
     """
 
     name: str
@@ -53,6 +57,25 @@ class Evaluation:
     num_missing: int
     threshold: float | None = None
     labelled_fraction: float | None = None
+    boundary_iou: tuple[float, ...] | None = None
+    confusion_CC: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def boundary_miou(self) -> float | None:
+        """Mean boundary IoU over the classes that occur, or None where it is not scored."""
+        if self.boundary_iou is None:
+            return None
+        known = [value for value in self.boundary_iou if not np.isnan(value)]
+        return float(np.mean(known)) if known else float("nan")
+
+
+@dataclass(frozen=True)
+class _LabelCounts:
+    """What one image adds: confusion matrix; of masks, pixels of boundaries; of partial labels, the labelled share."""
+
+    confusion_CC: np.ndarray
+    boundary_2C: np.ndarray | None = None
+    labelled: float | None = None
 
 
 def evaluate_run(plan: Plan, dataset: Dataset, run_store: ObjectStore) -> list[Evaluation]:
@@ -97,23 +120,32 @@ def read_truth(item: DatasetItem) -> np.ndarray:
 def _evaluate_labels(
     name: str, kind: str, folder: StageFolder, variant: str, items: Sequence[DatasetItem], dataset: Dataset
 ) -> Evaluation:
-    def one(item: DatasetItem) -> tuple[np.ndarray, float]:
+    def one(item: DatasetItem) -> _LabelCounts:
         truth_HW = read_truth(item)
         label_HW = folder.outputs.read_mask(item, variant)
-        if kind == "partial":
-            label_HW = enlarged_label(label_HW, truth_HW.shape)
+        if kind == "mask":
+            confusion_CC = confusion_matrix(label_HW, truth_HW, dataset.num_classes)
+            return _LabelCounts(confusion_CC, boundary_counts(label_HW, truth_HW, dataset.num_classes))
+        label_HW = enlarged_label(label_HW, truth_HW.shape)
+        # Only what is labelled counts: the rest is for propagation to find.
+        truth_HW = np.where(label_HW == IGNORE_INDEX, IGNORE_INDEX, truth_HW)
         labelled = float(np.mean(label_HW != IGNORE_INDEX))
-        if kind == "partial":  # only what is labelled counts: the rest is for propagation to find
-            truth_HW = np.where(label_HW == IGNORE_INDEX, IGNORE_INDEX, truth_HW)
-        return confusion_matrix(label_HW, truth_HW, dataset.num_classes), labelled
+        return _LabelCounts(confusion_matrix(label_HW, truth_HW, dataset.num_classes), labelled=labelled)
 
     found = list(each_item(one, items))
-    confusions = {item.item_id: pair[0] for item, pair in found}
-    total = _total(confusions.values(), dataset.num_classes)
-    labelled = float(np.mean([pair[1] for _, pair in found])) if kind == "partial" and found else None
-    images = tuple(_image_score(item, confusions[item.item_id], dataset) for item, _ in found)
-    num_missing = len(items) - len(found)
-    return Evaluation(name, kind, scores(total, dataset.class_names), images, num_missing, None, labelled)
+    total = _total((counts.confusion_CC for _, counts in found), dataset.num_classes)
+    labelled = [counts.labelled for _, counts in found if counts.labelled is not None]
+    boundary_2C = [counts.boundary_2C for _, counts in found if counts.boundary_2C is not None]
+    return Evaluation(
+        name=name,
+        kind=kind,
+        scores=scores(total, dataset.class_names),
+        images=tuple(_image_score(item, counts.confusion_CC, dataset) for item, counts in found),
+        num_missing=len(items) - len(found),
+        labelled_fraction=float(np.mean(labelled)) if labelled else None,
+        boundary_iou=boundary_iou(np.sum(boundary_2C, axis=0)) if boundary_2C else None,
+        confusion_CC=total,
+    )
 
 
 def _evaluate_cams(name: str, folder: StageFolder, items: Sequence[DatasetItem], dataset: Dataset) -> Evaluation:
@@ -129,8 +161,15 @@ def _evaluate_cams(name: str, folder: StageFolder, items: Sequence[DatasetItem],
         mious.append((item, [scores(confusion, dataset.class_names).miou for confusion in confusion_TCC]))
     best = int(np.nanargmax([scores(total, dataset.class_names).miou for total in total_TCC])) if mious else 0
     images = tuple(ImageScore(item.item_id, item.source_key, values[best]) for item, values in mious)
-    total = scores(total_TCC[best], dataset.class_names)
-    return Evaluation(name, "cam", total, images, len(items) - len(mious), threshold=THRESHOLDS[best])
+    return Evaluation(
+        name=name,
+        kind="cam",
+        scores=scores(total_TCC[best], dataset.class_names),
+        images=images,
+        num_missing=len(items) - len(mious),
+        threshold=THRESHOLDS[best],
+        confusion_CC=total_TCC[best],
+    )
 
 
 def _total(confusions: Iterable[np.ndarray], num_classes: int) -> np.ndarray:

@@ -1,23 +1,31 @@
 """Evaluations at rest, under `evaluation/`.
 
-`<recipe>.json` holds all scores, `<recipe>-images.parquet` a row an image, `<recipe>-label-free.json` what was found
-without masks.
+`<recipe>.json` holds all scores, `<recipe>-images.parquet` a row an image, `<recipe>-confusion.parquet` the confusion
+matrices (pixels of each pair of classes that occurs), `<recipe>-label-free.json` what was found without masks.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from wsss_jobs.quality.evaluate import Evaluation
 from wsss_jobs.quality.label_free import LabelFree
 from wsss_jobs.storage.object_store import ObjectStore
-from wsss_jobs.storage.tables import TableKind, write_table
+from wsss_jobs.storage.tables import TableKind, table_of_rows, write_table
 
 _IMAGES = TableKind("image_scores", 1)
+CONFUSIONS = TableKind(
+    "confusions",
+    1,
+    pa.schema(
+        [("step", pa.string()), ("truth", pa.string()), ("label", pa.string()), ("num_px", pa.int64())],
+    ),
+)
 
 
 def write_evaluations(run_store: ObjectStore, recipe_name: str, evaluations: Sequence[Evaluation]) -> None:
@@ -30,6 +38,8 @@ def write_evaluations(run_store: ObjectStore, recipe_name: str, evaluations: Seq
         for image in evaluation.images
     ]
     write_table(run_store, f"evaluation/{recipe_name}-images.parquet", _IMAGES, pa.Table.from_pylist(rows))
+    confusions = table_of_rows(CONFUSIONS, [row for evaluation in evaluations for row in _confusion_rows(evaluation)])
+    write_table(run_store, f"evaluation/{recipe_name}-confusion.parquet", CONFUSIONS, confusions)
 
 
 def write_label_free(run_store: ObjectStore, recipe_name: str, found: LabelFree) -> None:
@@ -40,10 +50,12 @@ def write_label_free(run_store: ObjectStore, recipe_name: str, found: LabelFree)
 def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:
     """Returns an evaluation as JSON types; NaN becomes null."""
     scores = evaluation.scores
-    per_class = zip(scores.class_names, scores.iou, scores.precision, scores.recall, strict=True)
+    boundary = evaluation.boundary_iou or [float("nan")] * len(scores.class_names)
+    per_class = zip(scores.class_names, scores.iou, scores.precision, scores.recall, boundary, strict=True)
     return {
         "kind": evaluation.kind,
         "miou": _number(scores.miou),
+        "boundary_miou": _number(evaluation.boundary_miou),
         "mean_precision": _number(scores.mean_precision),
         "mean_recall": _number(scores.mean_recall),
         "pixel_accuracy": _number(scores.pixel_accuracy),
@@ -52,11 +64,26 @@ def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:
         "threshold": evaluation.threshold,
         "labelled_fraction": evaluation.labelled_fraction,
         "classes": {
-            name: {"iou": _number(iou), "precision": _number(precision), "recall": _number(recall)}
-            for name, iou, precision, recall in per_class
+            name: {
+                "iou": _number(iou),
+                "precision": _number(precision),
+                "recall": _number(recall),
+                "boundary_iou": _number(boundary_iou),
+            }
+            for name, iou, precision, recall, boundary_iou in per_class
         },
     }
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _confusion_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    confusion_CC = evaluation.confusion_CC
+    if confusion_CC is None:
+        return
+    names = evaluation.scores.class_names
+    for truth, label in np.argwhere(confusion_CC).tolist():
+        num_px = int(confusion_CC[truth, label])
+        yield {"step": evaluation.name, "truth": names[truth], "label": names[label], "num_px": num_px}
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

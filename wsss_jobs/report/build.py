@@ -7,6 +7,7 @@ from wsss_jobs.failed_items import failed_items
 from wsss_jobs.job import PreparedJob
 from wsss_jobs.quality.evaluate import Evaluation
 from wsss_jobs.report.charts import histogram
+from wsss_jobs.report.confusion import confusion_picture
 from wsss_jobs.report.dataset_facts import dataset_facts
 from wsss_jobs.report.failure_table import failure_table
 from wsss_jobs.report.gallery import gallery_cards
@@ -16,6 +17,7 @@ from wsss_jobs.report.page import render_page
 from wsss_jobs.report.pictures import PictureFolder
 from wsss_jobs.report.ranking import rank_images
 from wsss_jobs.report.recipe_text import resolved_recipe
+from wsss_jobs.report.review import review_queue
 from wsss_jobs.report.run_view import RunView, run_view
 from wsss_jobs.report.score_tables import class_rows, step_scores
 from wsss_jobs.report.stage_table import stage_rows
@@ -66,6 +68,7 @@ def _content(view: RunView, max_images: int, pictures: PictureFolder) -> dict[st
         "ranking": ranking,
         "layers": layers,
         "cards": gallery_cards(view, ranking, layers, facts.classes, failed, pictures),
+        "review": review_queue(view, facts.classes, failed, pictures),
         "trainings": trainings(view.job),
         "recipe": resolved_recipe(view.job),
         **_scores(view),
@@ -79,5 +82,6 @@ def _scores(view: RunView) -> dict[str, Any]:
         "steps": step_scores(view),
         "classes": class_rows(view),
         "headline_title": "" if headline is None else view.title(headline),
+        "confusion": confusion_picture(headline, "" if headline is None else view.title(headline)),
         "image_scores": None if headline is None else histogram([image.miou for image in headline.images]),
     }

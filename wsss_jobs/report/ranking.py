@@ -44,6 +44,9 @@ def _scores(view: RunView) -> tuple[str, Mapping[str, float]]:
     headline = view.headline
     if headline is not None and headline.images:
         return f"mIoU of {view.title(headline)}", view.image_scores(headline.name)
+    if view.quality is not None:
+        title = next(step.title for step in view.steps if step.name == view.quality.step)
+        return f"quality score of {title}", {image.item_id: image.score for image in view.quality.images}
     if view.final is not None:
         column = f"{view.final.stage.name}_mean_confidence"
         confidences = read_receipts(view.final.stage, view.job.store).latest(column)

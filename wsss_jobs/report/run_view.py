@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsss_jobs.job import PreparedJob
+from wsss_jobs.quality.estimate import QualityEstimate
 from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.quality_files import read_quality
 from wsss_jobs.report.steps import Step, run_steps
 from wsss_jobs.stage_io import stage_folder
 
@@ -18,12 +20,14 @@ class RunView:
         steps: Those whose stage is complete, in the order of the plan.
         final: The last mask step among them, or None.
         evaluations: As given; empty without ground truth.
+        quality: What `wsss quality` found of the masks of one of the steps, as they are now; else None.
     """
 
     job: PreparedJob
     steps: tuple[Step, ...]
     final: Step | None
     evaluations: tuple[Evaluation, ...]
+    quality: QualityEstimate | None = None
 
     @property
     def has_truth(self) -> bool:
@@ -68,4 +72,13 @@ def run_view(job: PreparedJob, evaluations: Sequence[Evaluation]) -> RunView:
     }
     steps = tuple(step for step in run_steps(job.plan) if step.stage.name in complete)
     masks = [step for step in steps if step.kind == "mask"]
-    return RunView(job, steps, masks[-1] if masks else None, tuple(evaluations))
+    final = masks[-1] if masks else None
+    return RunView(job, steps, final, tuple(evaluations), _quality(job, steps))
+
+
+def _quality(job: PreparedJob, steps: Sequence[Step]) -> QualityEstimate | None:
+    estimate = read_quality(job.store, job.recipe.name)
+    fingerprints = {step.name: step.stage.fingerprint for step in steps if step.kind == "mask"}
+    if estimate is None or fingerprints.get(estimate.step) != estimate.fingerprint:
+        return None
+    return estimate

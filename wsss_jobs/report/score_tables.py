@@ -14,6 +14,7 @@ class StepScore:
 
     Attributes:
         note: What has to be known to read the numbers.
+        boundary: Mean boundary IoU; None where it is not scored.
         gain: mIoU above the first CAMs'; None for them and for what cannot be compared.
         is_best: The highest mIoU among complete labels.
         is_partial: Scored on labelled pixels only, so not to be compared with the others.
@@ -23,6 +24,7 @@ class StepScore:
     name: str
     note: str
     miou: float
+    boundary: float | None
     precision: float
     recall: float
     pixel_accuracy: float
@@ -76,6 +78,7 @@ def _step_score(evaluation: Evaluation, view: RunView, best: float) -> StepScore
         name=evaluation.name,
         note=_note(evaluation),
         miou=scores.miou,
+        boundary=evaluation.boundary_miou,
         precision=scores.mean_precision,
         recall=scores.mean_recall,
         pixel_accuracy=scores.pixel_accuracy,

@@ -29,10 +29,12 @@ class MultiScaleCam:
     Attributes:
         cam_Khw: At stride 4, float32.
         high_res_KHW: At full resolution, float32; resized from the network's stride in one step, not from `cam_Khw`.
+        flip_agreement: How far the maps of image and mirror image agree, in [0, 1]; NaN where nobody has looked.
     """
 
     cam_Khw: torch.Tensor
     high_res_KHW: torch.Tensor
+    flip_agreement: float = float("nan")
 
 
 @torch.no_grad()
@@ -59,22 +61,38 @@ def multi_scale_cam(
     channels = torch.tensor([class_id - 1 for class_id in class_ids], device=model.head.weight.device)
     cams: list[torch.Tensor] = []
     high_res: list[torch.Tensor] = []
+    agreements: list[float] = []
     for scale in scales:
         scaled_HW3 = resize(image_HW3, scaled_size(size_hw, scale))
-        maps_1Kyx = _flip_sum(model, scaled_HW3)[:, channels]
+        maps_2Kyx = _flipped_maps(model, scaled_HW3)[:, channels]
+        agreements.append(flip_agreement(maps_2Kyx))
+        maps_1Kyx = maps_2Kyx.sum(dim=0, keepdim=True)
         for products, out_stride in ((cams, CAM_STRIDE), (high_res, 1)):
             products.append(_resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, out_stride, config, resampling))
-    return MultiScaleCam(normalise_cam(torch.cat(cams).sum(0)).cpu(), normalise_cam(torch.cat(high_res).sum(0)).cpu())
+    return MultiScaleCam(
+        cam_Khw=normalise_cam(torch.cat(cams).sum(0)).cpu(),
+        high_res_KHW=normalise_cam(torch.cat(high_res).sum(0)).cpu(),
+        flip_agreement=float(np.mean(agreements)),
+    )
 
 
-def _flip_sum(model: CamClassifier, image_HW3: np.ndarray) -> torch.Tensor:
-    """Returns the class maps of the image plus those of its mirror image, mirrored back, `[1, C-1, y, x]`."""
+def flip_agreement(maps_2Kyx: torch.Tensor) -> float:
+    """Returns the soft IoU of two views' maps, at least 0: sum of minima over sum of maxima, the mean over classes.
+
+    A class that fires in neither view counts as 0: nothing was found that could be stable.
+    """
+    low_K, high_K = maps_2Kyx.amin(dim=0).sum(dim=(1, 2)), maps_2Kyx.amax(dim=0).sum(dim=(1, 2))
+    return float((low_K / high_K.clamp_min(torch.finfo(high_K.dtype).tiny)).mean())
+
+
+def _flipped_maps(model: CamClassifier, image_HW3: np.ndarray) -> torch.Tensor:
+    """Returns the class maps of the image, and those of its mirror image, mirrored back, `[2, C-1, y, x]`."""
     height, width = image_HW3.shape[:2]
     padded_height, padded_width = model.config.encoder.padded_size((height, width))
     image_3HW = model.encoder.normalisation(image_HW3).to(model.head.weight.device)
     image_3HW = F.pad(image_3HW, (0, padded_width - width, 0, padded_height - height))
     maps_2Kyx = model.class_maps(torch.stack([image_3HW, image_3HW.flip(-1)]))
-    return maps_2Kyx[:1] + maps_2Kyx[1:].flip(-1)
+    return torch.stack([maps_2Kyx[0], maps_2Kyx[1].flip(-1)])
 
 
 def _resample(

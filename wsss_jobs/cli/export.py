@@ -25,11 +25,15 @@ def export(
     image_prefix: Annotated[
         str | None, typer.Option(help="What comes before an image's path in its address (label_studio).")
     ] = None,
+    worst: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only so many images: those that `wsss quality` scored lowest, worst first."),
+    ] = None,
     overrides: SetOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Write the masks of a finished step in the format of another tool. Exit code 3 if images had to be left out."""
     job = prepared(recipe, overrides)
-    request = ExportRequest(format_name, to, step, split, image_prefix)
+    request = ExportRequest(format_name, to, step, split, image_prefix, worst)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("  export masks", total=None)
         result = export_masks(job, request, lambda done, total: progress.update(task, completed=done, total=total))

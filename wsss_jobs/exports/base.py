@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError, DataError
+from wsss_jobs.quality.image_quality import ImageQuality
 from wsss_jobs.storage.object_keys import object_key
 from wsss_jobs.storage.object_store import AccessDeniedError, ObjectNotFoundError, ObjectStore
 from wsss_jobs.storage.uris import read_uri
@@ -30,11 +31,13 @@ class LabelledItem:
     Attributes:
         png: The mask as it is stored: a palette PNG.
         label_HW: uint8 class ids, 255 ignore.
+        quality: How good it seems, and why not better, in an export of the worst; else None.
     """
 
     item: DatasetItem
     png: bytes
     label_HW: NDArray[np.uint8]
+    quality: ImageQuality | None = None
 
     @property
     def name(self) -> str:

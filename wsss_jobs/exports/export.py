@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError, DataError
 from wsss_jobs.exports.base import Converted, ExportContext, Exporter, LabelledItem
 from wsss_jobs.exports.registry import FORMATS
+from wsss_jobs.exports.review import REVIEW_KEY, review_list, step_quality, worst_items
 from wsss_jobs.exports.target import begin_export, finish_export
 from wsss_jobs.job import PreparedJob
+from wsss_jobs.quality.image_quality import ImageQuality
 from wsss_jobs.report.steps import Step, run_steps
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.storage.manifest import Manifest
@@ -37,6 +39,7 @@ class ExportRequest:
         step: `<stage>` or `<stage>/before_crf`; None for the last step with masks.
         split: Only images of this split; None for all.
         image_prefix: See `ExportContext`.
+        worst: Only so many images, those with the lowest quality scores, worst first; None for all.
     """
 
     format_name: str
@@ -44,6 +47,7 @@ class ExportRequest:
     step: str | None = None
     split: str | None = None
     image_prefix: str | None = None
+    worst: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,25 @@ class ExportResult:
     left_out: tuple[DataError, ...]
 
 
+@dataclass(frozen=True)
+class MaskReader:
+    """Reads the masks of one step, with their quality where it is known."""
+
+    outputs: StageOutputs
+    variant: str
+    quality: Mapping[str, ImageQuality]
+
+    def read(self, item: DatasetItem) -> LabelledItem:
+        """Returns an item's mask.
+
+        Raises:
+            ObjectNotFoundError: It has none.
+            DataError: It cannot be decoded.
+        """
+        png = self.outputs.mask_data(self.outputs.mask_key(item, self.variant), self.variant)
+        return LabelledItem(item, png, decode_mask(png, item.source_key), self.quality.get(item.item_id))
+
+
 def export_masks(job: PreparedJob, request: ExportRequest, on_progress: Progress | None = None) -> ExportResult:
     """Writes the masks of a finished step; a second call after an interruption goes on in the same folder.
 
@@ -78,14 +101,20 @@ def export_masks(job: PreparedJob, request: ExportRequest, on_progress: Progress
             f"--step {step.name}: is not finished; `wsss run` goes on with it, `wsss status` says how far it is"
         )
     items = _items(job, request.split)
+    quality: dict[str, ImageQuality] = {}
+    if request.worst is not None:
+        quality = step_quality(job, step)
+        items = worst_items(items, quality, request.worst)
     target = open_store(request.to)
-    identity = _identity(job, request, step, manifest)
+    identity = _identity(job, request, step, manifest) | _selection(request, items)
     with tempfile.TemporaryDirectory(prefix="wsss-export-") as scratch:
         title = f"{job.recipe.run} {step.name}"
         context = ExportContext(target, Path(scratch), job.dataset.class_names, title, request.image_prefix)
         exporter = exporter_type(context)
         begin_export(target, identity)
-        left_out = _convert_all(exporter, items, outputs, step.variant, on_progress)
+        left_out = _convert_all(exporter, items, MaskReader(outputs, step.variant, quality), on_progress)
+        if request.worst is not None:
+            target.put(REVIEW_KEY, review_list(items, quality))
     num_exported = len(items) - len(left_out)
     finish_export(target, identity, {"num_exported": num_exported, "left_out": [error.item for error in left_out]})
     return ExportResult(target.uri, step.name, num_exported, tuple(left_out))
@@ -132,17 +161,23 @@ def _identity(job: PreparedJob, request: ExportRequest, step: Step, manifest: Ma
     }
 
 
+def _selection(request: ExportRequest, items: Sequence[DatasetItem]) -> dict[str, Any]:
+    """Returns which images an export of the worst has: scores may have been estimated again since it was begun."""
+    if request.worst is None:
+        return {}
+    names = json.dumps([item.item_id for item in items])
+    return {"worst": request.worst, "worst_sha256": hashlib.sha256(names.encode()).hexdigest()}
+
+
 def _convert_all(
     exporter: Exporter[Converted],
     items: Sequence[DatasetItem],
-    outputs: StageOutputs,
-    variant: str,
+    masks: MaskReader,
     on_progress: Progress | None,
 ) -> list[DataError]:
     def convert(item: DatasetItem) -> Converted | DataError:
         try:
-            png = outputs.mask_data(outputs.mask_key(item, variant), variant)
-            return exporter.convert(LabelledItem(item, png, decode_mask(png, item.source_key)))
+            return exporter.convert(masks.read(item))
         except ObjectNotFoundError:
             return DataError(item.source_key, "no_mask", "has no mask in this step; `wsss failed` says why")
         except DataError as error:

@@ -33,11 +33,14 @@ class LabelStudioExporter(Exporter[dict[str, Any]]):
     def convert(self, labelled: LabelledItem) -> dict[str, Any]:
         """The task of an image; one without objects has an empty prediction."""
         class_ids = labelled.class_ids + [IGNORE_INDEX] * labelled.has_ignore
-        prediction = {
+        prediction: dict[str, Any] = {
             "model_version": self.context.title,
             "result": [self._region(labelled, class_id) for class_id in class_ids],
         }
         data = {_OBJECT: self._address(labelled), "source_key": labelled.item.source_key}
+        if labelled.quality is not None:
+            prediction["score"] = labelled.quality.score  # by which Label Studio sorts tasks
+            data["review_reason"] = labelled.quality.reason
         return {"data": data, "predictions": [prediction]}
 
     def add(self, converted: dict[str, Any]) -> None:

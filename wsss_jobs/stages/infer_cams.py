@@ -63,4 +63,4 @@ class InferCams(ItemStage):
         cam_Khw = result.cam_Khw.numpy()
         high_res_KHW = result.high_res_KHW.numpy().astype(np.float16) if self._config.keep_high_res else None
         record = Cams(entry.item.labels, cam_Khw.astype(np.float16), high_res_KHW)
-        return Ok(record, {"mean_cam": float(cam_Khw.mean())})
+        return Ok(record, {"mean_cam": float(cam_Khw.mean()), "flip_agreement": result.flip_agreement})

@@ -63,12 +63,20 @@ class LabelConfidence(BaseModel):
         image_column: Column of numbers in 0..1 in the mask stage's `masks.parquet`, such as
             `gcn_masks_mean_confidence`; all pixels of an image are weighted by it. An image without a number counts
             fully. None: all images count the same.
+        image_minimum: Images whose number is lower count nothing at all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     changed_by_crf: float = Field(default=1.0, ge=0, le=1)
     image_column: str | None = None
+    image_minimum: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _minimum_of_a_column(self) -> Self:
+        if self.image_minimum and self.image_column is None:
+            raise ValueError("image_minimum needs an image_column: the number that is compared with it")
+        return self
 
 
 @dataclass(frozen=True)
@@ -141,4 +149,4 @@ class SegmentationSamples:
             return weight_HW
         if not 0.0 <= value <= 1.0:
             raise DataError(item.source_key, "confidence_out_of_range", f"{column} must lie in 0..1; it is {value}")
-        return weight_HW * np.float32(value)
+        return weight_HW * np.float32(value if value >= self.confidence.image_minimum else 0.0)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from models.backbones import EncoderConfig
 from models.backbones.resnet38 import ResNet38Encoder
 from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
-from models.classifiers.multi_scale_cam import multi_scale_cam
+from models.classifiers.multi_scale_cam import flip_agreement, multi_scale_cam
 from models.errors import InvalidInputError
 
 RELEASED = EncoderConfig("resnet18", weights=None, output_stride=16)
@@ -148,3 +148,20 @@ def test_odd_sizes_give_cams_in_range(size):
 def test_class_ids_out_of_range_are_refused(ids):
     with pytest.raises(InvalidInputError, match="class_ids"):
         multi_scale_cam(classifier(), random_image(32, 32), ids)
+
+
+def test_flip_agreement_is_the_soft_iou_of_both_views():
+    maps = torch.tensor(
+        [[[[0.0, 1.0], [2.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]], [[[0.5, 1.0], [1.0, 0.5]], [[0.0, 0.0], [0.0, 0.0]]]]
+    )
+    # class 0: minima 0 + 1 + 1 + 0, maxima 0.5 + 1 + 2 + 0.5; class 1 fires nowhere
+    assert flip_agreement(maps) == pytest.approx((2 / 4 + 0) / 2)
+    assert flip_agreement(maps[:1].repeat(2, 1, 1, 1)[:, :1]) == pytest.approx(1.0)
+
+
+def test_a_mirrored_image_has_the_same_flip_agreement():
+    model, image = classifier(), random_image(40, 40)
+    plain = multi_scale_cam(model, image, (1, 2), (1.0, 0.5))
+    mirrored = multi_scale_cam(model, np.ascontiguousarray(image[:, ::-1]), (1, 2), (1.0, 0.5))
+    assert 0.0 <= plain.flip_agreement < 1.0
+    assert plain.flip_agreement == pytest.approx(mirrored.flip_agreement, abs=2e-2)

@@ -5,10 +5,14 @@ import pytest
 
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError, StageError
+from wsss_jobs.quality.estimate import QualityEstimate
+from wsss_jobs.quality.image_quality import ImageQuality
+from wsss_jobs.quality.quality_files import write_quality
 from wsss_jobs.stages.base import Failed, ItemInput, StageContext
 from wsss_jobs.stages.read_masks import ReadMasks, ReadMasksConfig
 from wsss_jobs.storage.mask_png import encode_mask
 from wsss_jobs.storage.stage_outputs import StageOutputs
+from wsss_jobs.storage.uris import open_store
 
 ITEMS = [DatasetItem(f"{index:020x}", f"folder/image {index}", "", 9, 7, (1,), "train") for index in range(4)]
 CONTEXT = StageContext(("cat",), seed=0, device="cpu", num_threads=1, artifacts={})
@@ -70,3 +74,25 @@ def test_a_relative_source_means_the_same_in_every_folder(tmp_path, monkeypatch)
     config = ReadMasksConfig(source="masks")
     assert config.source == str(tmp_path / "masks")
     assert ReadMasksConfig(source="s3://bucket/masks").source == "s3://bucket/masks"
+
+
+def test_quality_scores_become_the_confidence(finished_stage, tmp_path):
+    images = [
+        ImageQuality(item.item_id, item.source_key, 0.2 * index, {}, "framing", "")
+        for index, item in enumerate(ITEMS[:3])
+    ]
+    write_quality(open_store(tmp_path), "masks", QualityEstimate("gcn_masks", "abcd", tuple(images), 1))
+    path = str(tmp_path / "evaluation" / "masks-quality.parquet")
+    found = results(source=finished_stage, quality=path)
+    assert [dict(result.scores) for result in found] == [{"confidence": pytest.approx(v)} for v in (0.0, 0.2, 0.4)] + [
+        {}
+    ]
+    with pytest.raises(ConfigError, match="there is no such file; `wsss quality` writes it"):
+        results(source=finished_stage, quality=str(tmp_path / "nothing.parquet"))
+    (tmp_path / "torn.parquet").write_bytes(b"torn")
+    with pytest.raises(ConfigError, match="is no Parquet file"):
+        results(source=finished_stage, quality=str(tmp_path / "torn.parquet"))
+    with pytest.raises(ConfigError, match="has no column 'score'"):
+        results(source=finished_stage, quality=f"{finished_stage.removeprefix('file://')}/masks.parquet")
+    with pytest.raises(ValueError, match="not both"):
+        ReadMasksConfig(source="x", quality="y", image_column="z")

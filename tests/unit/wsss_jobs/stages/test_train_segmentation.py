@@ -128,6 +128,14 @@ def test_an_images_confidence_weights_all_of_its_pixels():
     assert [float(weight.max()) for weight in weights] == [0.25, 1.0]
 
 
+def test_images_below_the_minimum_count_nothing():
+    for minimum, wanted in ((0.2, [0.25, 1.0]), (0.25, [0.25, 1.0]), (0.3, [0.0, 1.0])):
+        job = task(confidence={"image_column": "c", "image_minimum": minimum})
+        assert [float(job.sample(index, 0)["weight"].max()) for index in (0, 1)] == wanted
+    with pytest.raises(ValueError, match="image_minimum needs an image_column"):
+        task(confidence={"image_minimum": 0.5})
+
+
 @pytest.mark.parametrize("encoder", ["timm/test_efficientnet", "mobilenet_v2"])
 def test_batch_norm_counts_over_all_workers_where_there_is_cuda(encoder):
     models = []

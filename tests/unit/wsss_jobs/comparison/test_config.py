@@ -2,13 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from wsss_jobs.comparison.config import load_comparison, shipped_comparisons
+from wsss_jobs.comparison.config import load_comparison
 from wsss_jobs.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[4]
 
 
-@pytest.mark.parametrize("source", [*shipped_comparisons(), str(REPOSITORY / "benchmarks" / "real_voc_compare.yaml")])
+@pytest.mark.parametrize(
+    "source", ["wsgcn_voc", "wsgcn_small", str(REPOSITORY / "benchmarks" / "real_voc_compare.yaml")]
+)
 def test_shipped_comparisons_hold_the_paper(source):
     comparison = load_comparison(source)
     table_1 = {row.method: row.published.get("miou") for row in comparison.tables["table_1"].rows}
@@ -22,7 +24,7 @@ def test_shipped_comparisons_hold_the_paper(source):
 
 
 def test_an_unknown_comparison_names_the_shipped_ones():
-    with pytest.raises(ConfigError, match=r"no such file.*wsgcn_small, wsgcn_voc"):
+    with pytest.raises(ConfigError, match=r"no such file.*wsgcn_small.*wsgcn_voc"):
         load_comparison("wsgcn")
 
 

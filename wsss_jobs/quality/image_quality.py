@@ -104,7 +104,8 @@ def mid_ranks(values_N: np.ndarray) -> np.ndarray:
 
 def _quality(image: ImageParts, score: float, ranks_P: np.ndarray) -> ImageQuality:
     # By rank: parts have different levels, and the lowest number alone would always be of the same part.
-    weakest = PART_NAMES[int(ranks_P.argmin())]
+    nothing_found = image.values.get("tag_coverage") == 0.0  # all else follows from that
+    weakest = "tag_coverage" if nothing_found else PART_NAMES[int(ranks_P.argmin())]
     reason = _REASONS[weakest]
     if weakest == "tag_coverage" and image.missing_tags:
         reason = f"no pixels of {', '.join(image.missing_tags)}"

@@ -44,6 +44,15 @@ def test_missing_tags_are_named():
     assert found["a"] == "no pixels of cat, dog"
 
 
+def test_an_empty_mask_has_no_other_reason():
+    images = [
+        image("a", ("cat",), tag_coverage=0.0, boundary_fit=0.0),
+        image("b", ("dog",), tag_coverage=0.0, boundary_fit=0.1),
+        image("c", tag_coverage=1.0, boundary_fit=0.9),
+    ]
+    assert [each.reason for each in combined(images)][:2] == ["no pixels of cat", "no pixels of dog"]
+
+
 def test_nothing_to_score():
     assert combined([]) == []
     assert combined([image("a")])[0].score == 0.0

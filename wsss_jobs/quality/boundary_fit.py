@@ -46,7 +46,7 @@ def gradient_magnitude(image_HW3: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _smoothed(values: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
     shifted = _shifted(values, dimension, len(_KERNEL) // 2)
-    smooth = _KERNEL[0] * shifted[0]
+    smooth: NDArray[np.float32] = _KERNEL[0] * shifted[0]
     for weight, each in zip(_KERNEL[1:], shifted[1:], strict=True):
         smooth += weight * each
     return smooth

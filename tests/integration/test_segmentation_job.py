@@ -87,11 +87,21 @@ def test_the_network_beats_a_guess_and_its_stage_is_like_every_other(job, wsss):
 
 
 def test_another_recipe_predicts_with_the_networks_file_and_trains_on_the_masks_of_the_run(job, images, wsss, tmp_path):
-    _, run, _ = job
+    first_recipe, run, _ = job
+    found = wsss("quality", first_recipe, "--json", "--calibrate", "--worst", "1")
+    assert found.returncode == 0, found.stderr[-3000:]
+    quality = json.loads(found.stdout)
+    assert (quality["step"], quality["num_images"]) == ("predict_masks", NUM_IMAGES - 1)
+    assert quality["parts"]["stage_agreement"] > 0  # with the masks that the network learned from
+    done = wsss("export", first_recipe, "--format", "label_studio", "--worst", "1", "--to", str(tmp_path / "review"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    [task] = json.loads((tmp_path / "review" / "tasks-00000.json").read_text())
+    assert task["data"]["source_key"] == quality["worst"][0]["source_key"]
     [checkpoint] = run.glob("train_segmentation-*/checkpoint/model.pt")
     [source] = run.glob("predict_masks-*/_MANIFEST.json")
+    scores = run / "evaluation" / "small-quality.parquet"
     again = [
-        {"stage": "read_masks", "source": str(source.parent), "image_column": "predict_masks_mean_confidence"},
+        {"stage": "read_masks", "source": str(source.parent), "quality": str(scores)},
         {"stage": "predict_masks", "checkpoint": {"weights": str(checkpoint)}, "scales": [1.0], "crf": None},
     ]
     recipe = small_recipe(images, tmp_path / "runs", again, error_budget=0.1)
@@ -104,4 +114,5 @@ def test_another_recipe_predicts_with_the_networks_file_and_trains_on_the_masks_
         original = source.parent / "masks" / path.name
         assert np.array_equal(decode_mask(path.read_bytes()), decode_mask(original.read_bytes()))
     [table] = copied.parent.glob("masks.parquet")
-    assert all(0 < row["read_masks_confidence"] <= 1 for row in pq.read_table(table).to_pylist())
+    by_id = {row["item_id"]: row["score"] for row in pq.read_table(scores).to_pylist()}
+    assert all(row["read_masks_confidence"] == by_id[row["item_id"]] for row in pq.read_table(table).to_pylist())

@@ -8,14 +8,15 @@ ones, each on all 687 images (scored on the 64 of `val`) and on the half that ou
 other half). The true masks are read for the supervised network and for scoring alone. The last checkpoint counts,
 nothing is chosen on `val`. One scale with its mirror, no CRF.
 
-`share.*` is ours over supervised, in percent. A run that was interrupted goes on.
+`share.*` is ours over supervised, in percent. `quality.*` are the figures of `benchmarks.real_voc_quality` for the
+masks that the student learns from, when they are the run's own. A run that was interrupted goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -23,9 +24,11 @@ from rich.table import Table
 
 from benchmarks.real_voc import HALVES, circumstances, half_of, weights
 from benchmarks.real_voc import prepared as prepared_labels
+from benchmarks.real_voc_quality import calibrations, quality_figures, quality_margins
 from benchmarks.stopwatch import Stopwatch
 from wsss_jobs.config.recipe import Recipe, load_recipe
 from wsss_jobs.job import PreparedJob, prepare, run_job
+from wsss_jobs.quality.estimate import estimate_quality
 from wsss_jobs.quality.evaluate import evaluate_run
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.worker import CHECKPOINT_KEY
@@ -50,8 +53,9 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     data, store = arguments.data, arguments.store.resolve()
+    labels = None if arguments.masks else labels_job(data, store)
     teachers = {
-        OURS: arguments.masks or final_masks(data, store),
+        OURS: arguments.masks or final_masks(labels, store),
         SUPERVISED: data.resolve() / "voc_subset" / "SegmentationClassAug",
     }
     changes = [f"stages.train_segmentation.schedule.num_steps={arguments.steps}"] if arguments.steps else []
@@ -68,20 +72,38 @@ def main() -> None:
                 segmented = prediction(data, store, test, trained)
                 run_job(segmented, watch)
                 miou[f"miou.{part}.{teacher}"] = score(segmented)
-    content = {**miou, **comparison(miou), "masks": str(teachers[OURS].name), **circumstances(687)}
+    figures, of_quality = ({}, {}) if labels is None else quality(labels)
+    content = {
+        **miou,
+        **shares(miou),
+        **figures,
+        "margins": margins(miou) | of_quality,
+        "masks": str(teachers[OURS].name),
+        **circumstances(687),
+    }
     show(console, content)
     if not arguments.steps and len(arguments.parts) == len(PARTS):
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def final_masks(data: Path, store: Path) -> Path:
-    """Returns the folder of the refined masks of WSGCN-I in the store's finished run."""
+def labels_job(data: Path, store: Path) -> PreparedJob:
+    """Returns the job whose masks of WSGCN-I with CRF are finished."""
     for run in RUNS_WITH_MASKS:
         job = prepared_labels(data, store, [f"run={run}"])
-        folder = stage_folder(job.plan.stage("gcn_masks"), job.store).outputs
-        if folder.manifest() is not None:
-            return store / run / f"gcn_masks-{job.plan.stage('gcn_masks').fingerprint}"
+        if stage_folder(job.plan.stage("gcn_masks"), job.store).outputs.manifest() is not None:
+            return job
     raise SystemExit(f"{store} holds no finished masks: run benchmarks.real_voc_compare or benchmarks.real_voc first")
+
+
+def final_masks(job: PreparedJob, store: Path) -> Path:
+    """Returns the folder of the masks that the student learns from."""
+    return store / job.recipe.run / f"gcn_masks-{job.plan.stage('gcn_masks').fingerprint}"
+
+
+def quality(job: PreparedJob) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Returns figures and margins of the label-free score of these masks."""
+    by_half = calibrations(job, estimate_quality(job.plan, job.dataset, job.store, "gcn_masks"))
+    return quality_figures(by_half), quality_margins(by_half)
 
 
 def parts(data: Path, store: Path) -> dict[str, tuple[str, str]]:
@@ -128,12 +150,21 @@ def score(job: PreparedJob) -> float:
     return round(100 * found.scores.miou, 2)
 
 
-def comparison(miou: dict[str, float]) -> dict[str, object]:
-    """Returns how much of the supervised score ours reaches; `margins` holds the aims."""
-    scored = [key.split(".")[1] for key in miou if key.endswith(OURS)]
-    share = {part: round(100 * miou[f"miou.{part}.{OURS}"] / miou[f"miou.{part}.{SUPERVISED}"], 1) for part in scored}
-    margins = {f"share_of_supervised_{part}": {"value": value, "aim": AIM_PERCENT} for part, value in share.items()}
-    return {**{f"share.{part}": value for part, value in share.items()}, "margins": margins}
+def shares(miou: Mapping[str, float]) -> dict[str, float]:
+    """Returns how much of the supervised score ours reaches, in percent, by the part that is scored."""
+    scored = [part for part in PARTS if f"miou.{part}.{OURS}" in miou]
+    return {
+        f"share.{part}": round(100 * miou[f"miou.{part}.{OURS}"] / miou[f"miou.{part}.{SUPERVISED}"], 1)
+        for part in scored
+    }
+
+
+def margins(miou: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Returns the shares with their aim."""
+    return {
+        key.replace(".", "_of_supervised_on_"): {"value": value, "aim": AIM_PERCENT}
+        for key, value in shares(miou).items()
+    }
 
 
 def show(console: Console, content: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ from wsss_jobs.datasets.item_table import ITEM_COLUMNS, ItemTable
 from wsss_jobs.datasets.records import Dataset
 from wsss_jobs.errors import DataError
 from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
-from wsss_jobs.storage.tables import TableKind, metadata_of, read_table, table_of_rows, write_table
+from wsss_jobs.storage.tables import TableKind, metadata_of, read_columns, read_table, table_of_rows, write_table
 
 ITEMS_KEY = "items.parquet"
 REJECTED_KEY = "rejected.parquet"
@@ -36,7 +36,7 @@ def load_dataset(store: ObjectStore) -> Dataset:
     Raises:
         ObjectNotFoundError: There is none.
     """
-    table = read_table(store, ITEMS_KEY, ITEMS)
+    table = read_columns(store, ITEMS_KEY, ITEMS)
     class_names = tuple(json.loads(metadata_of(table, "class_names") or "[]"))
     return Dataset(class_names, ItemTable(table), metadata_of(table, "fingerprint") or "")
 

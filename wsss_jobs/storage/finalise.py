@@ -4,12 +4,9 @@ An interruption leaves either no manifest, and everything is done again from obj
 manifest, and only the deletion goes on.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from wsss_jobs.errors import StageError
 from wsss_jobs.storage.artifacts import object_sha256
@@ -24,27 +21,17 @@ from wsss_jobs.storage.manifest import (
     read_manifest,
     write_manifest,
 )
-from wsss_jobs.storage.mask_facts import (
-    MASKS,
-    MASKS_KEY,
-    MaskFacts,
-    facts_from_receipts,
-    facts_of_mask,
-    masks_schema,
-    masks_table,
-)
-from wsss_jobs.storage.mask_packing import delete_packed_objects, pack_masks, packed_files
+from wsss_jobs.storage.mask_compaction import compact_masks
+from wsss_jobs.storage.mask_packing import delete_packed_objects, pack_masks
 from wsss_jobs.storage.merged_receipts import MergedReceipts, merged_receipts
 from wsss_jobs.storage.object_store import ObjectNotFoundError
 from wsss_jobs.storage.parts import next_part_number
 from wsss_jobs.storage.receipts import RECEIPTS_KEY, receipt_keys
-from wsss_jobs.storage.tables import table_writer
 from wsss_jobs.storage.tensor_parts import PART_PREFIX, find_part_rows, write_parts
 
 if TYPE_CHECKING:
     from wsss_jobs.storage.stage_outputs import StageOutputs
 
-_NUM_READ_THREADS = 16
 _NUM_NAMED = 5
 _ITEMS_A_RANGE = 1 << 14
 _ITEMS_PREFIX = "items/"
@@ -141,35 +128,6 @@ def _compact_tensors(
     return [OutputFile(key, object_sha256(folder, key), num_items[key]) for key in sorted(num_items)]
 
 
-def _compact_masks(outputs: "StageOutputs", ranges: Sequence[ItemNames], receipts: MergedReceipts) -> list[OutputFile]:
-    lines: dict[str, list[pa.Array]] = {variant: [] for variant in outputs.mask_variants}
-    with table_writer(outputs.folder, MASKS_KEY, MASKS, masks_schema(receipts.schema)) as writer:
-        for items, theirs in zip(ranges, receipts, strict=True):
-            known = facts_from_receipts(theirs)
-            rows: list[tuple[str, str, MaskFacts]] = []
-            for variant in outputs.mask_variants:
-                facts = _facts_of(outputs, variant, [outputs.mask_key(item, variant) for item in items], known)
-                rows += [(*item, fact) for item, fact in zip(items, facts, strict=True)]
-                lines[variant].append(pa.array([f"{fact.key} {fact.sha256}" for fact in facts], type=pa.string()))
-            writer.write_table(masks_table(sorted(rows, key=lambda row: row[0]), theirs))
-    files = [
-        OutputFile(f"{variant}/", plan_digest(pa.chunked_array(arrays)), sum(map(len, arrays)))
-        for variant, arrays in lines.items()
-    ]
-    return files + packed_files(outputs)
-
-
-def _facts_of(
-    outputs: "StageOutputs", variant: str, keys: list[str], known: Mapping[str, MaskFacts]
-) -> list[MaskFacts]:
-    # Receipts are flushed now and then: what was committed after the last flush before a kill is read again.
-    unknown = [key for key in keys if key not in known]
-    with ThreadPoolExecutor(_NUM_READ_THREADS) as pool:
-        read = pool.map(lambda key: facts_of_mask(variant, key, outputs.mask_data(key, variant)), unknown)
-        found = dict(zip(unknown, read, strict=True))
-    return [known[key] if key in known else found[key] for key in keys]
-
-
 def _list_artifacts(
     outputs: "StageOutputs", _ranges: Sequence[ItemNames], _receipts: MergedReceipts
 ) -> list[OutputFile]:
@@ -181,4 +139,4 @@ def _list_artifacts(
     return files
 
 
-_COMPACT = {"tensors": _compact_tensors, "masks": _compact_masks, "artifacts": _list_artifacts}
+_COMPACT = {"tensors": _compact_tensors, "masks": compact_masks, "artifacts": _list_artifacts}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_jobs.errors import StorageError
+from wsss_jobs.storage.item_names import sorted_names
 from wsss_jobs.storage.object_store import (
     TEMPORARY_PREFIX,
     AccessDeniedError,
@@ -171,14 +172,14 @@ def _walk(folder: Path, key_prefix: str, name_prefix: str) -> Iterator[ObjectInf
                 yield ObjectInfo(f"{key_prefix}{name}", os.stat(f"{folder}/{name}").st_size)  # noqa: PTH116 - a Path of each takes longer than the look
 
 
-def _sorted_names(folder: Path) -> list[str]:
+def _sorted_names(folder: Path) -> Iterator[str]:
     # A folder sorts by the keys inside it, which all start with its name and a slash: "a-b" < "a/c" < "ab".
     # Names only: a million directory entries would take some hundred megabytes.
     try:
         with _read_errors(folder), os.scandir(folder) as entries:
-            return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+            return sorted_names(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
     except ObjectNotFoundError:
-        return []
+        return iter(())
 
 
 def _with_parent(folder: Path, write: Callable[[], None]) -> None:

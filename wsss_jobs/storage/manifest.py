@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wsss_jobs.errors import StorageError
-from wsss_jobs.storage.item_names import string_column
+from wsss_jobs.storage.item_names import in_one_piece, string_column
 from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
 
 MANIFEST_KEY = "_MANIFEST.json"
 _FORMAT = 1
-_LINES_AT_A_TIME = 1 << 16
+_LINES_AT_A_TIME = 1 << 13
 
 StageKind = Literal["masks", "tensors", "artifacts"]
 
@@ -83,10 +83,11 @@ def read_manifest(folder: ObjectStore) -> Manifest | None:
 def plan_digest(item_ids: pa.ChunkedArray | Iterable[str]) -> str:
     """A hash of a set of item ids, or of other lines: the SHA-256 of them, sorted and joined by line feeds."""
     lines = item_ids if isinstance(item_ids, pa.ChunkedArray) else string_column(item_ids)
-    order = pc.sort_indices(lines)
+    whole = in_one_piece(lines)
+    order = pc.sort_indices(whole)
     digest = hashlib.sha256()
     for first in range(0, len(order), _LINES_AT_A_TIME):
-        text = "\n".join(lines.take(order.slice(first, _LINES_AT_A_TIME)).to_pylist())
+        text = "\n".join(whole.take(order.slice(first, _LINES_AT_A_TIME)).to_pylist())
         digest.update(("\n" if first else "").encode() + text.encode())
     return digest.hexdigest()
 

@@ -5,9 +5,8 @@ the stage's fingerprint and the item, so writing twice is waste and never damage
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from wsss_jobs.storage import artifacts, failures, finalise, receipts
 from wsss_jobs.storage.failures import ItemFailure
 from wsss_jobs.storage.instance_rows import InstanceRow, png_text
-from wsss_jobs.storage.item_names import ItemNames, ItemRef, is_among, string_column
+from wsss_jobs.storage.item_names import ItemNames, ItemRef, is_among
 from wsss_jobs.storage.manifest import MANIFEST_KEY, Manifest, StageKind, plan_digest, read_manifest
 from wsss_jobs.storage.mask_facts import MaskFacts, facts_of_mask
 from wsss_jobs.storage.mask_parts import PackedMask, find_packed_masks, read_packed_mask
@@ -99,26 +98,34 @@ class StageOutputs:
 
     def done_tensor_ids(self) -> set[str]:
         """Ids of the items whose tensors are stored, from the listing and the footers of the parts."""
-        small = {info.key.removeprefix(ITEMS_PREFIX) for info in self.folder.list(ITEMS_PREFIX)}
-        return {name.removesuffix(".parquet") for name in small} | set(find_part_rows(self.folder))
+        return set(self._tensor_ids())
 
     def done_masks(self, items: Collection[ItemRef]) -> NDArray[np.bool_]:
         """Whether all masks of each item are stored, bool `[n]`, from the listing and the names in the parts."""
         names = ItemNames.of(items)
         done = np.ones(len(names), dtype=np.bool_)
         for variant in reversed(self.mask_variants):
-            listed = (info.key for info in self.folder.list(f"{variant}/"))
-            present = string_column(chain(listed, self.packed_masks(variant)))
-            done &= is_among(names.keys(partial(_mask_key, variant)), present)
+            done &= is_among(names.keys(partial(_mask_key, variant)), self._mask_keys(variant))
         return done
 
     def done_tensors(self, items: Collection[ItemRef]) -> NDArray[np.bool_]:
         """Whether the tensors of each item are stored, bool `[n]`."""
-        return is_among(ItemNames.of(items).column("item_id"), self.done_tensor_ids())
+        return is_among(ItemNames.of(items).column("item_id"), self._tensor_ids())
 
     def done(self, items: Collection[ItemRef]) -> NDArray[np.bool_]:
         """Whether each item needs no more work here, bool `[n]`, whatever the stage writes."""
         return self.done_masks(items) | self.done_tensors(items)
+
+    # Small objects first: if another driver completes the stage between the two listings, its parts are seen.
+
+    def _mask_keys(self, variant: str) -> Iterator[str]:
+        yield from (info.key for info in self.folder.list(f"{variant}/"))
+        yield from self.packed_masks(variant)
+
+    def _tensor_ids(self) -> Iterator[str]:
+        for info in self.folder.list(ITEMS_PREFIX):
+            yield info.key.removeprefix(ITEMS_PREFIX).removesuffix(".parquet")
+        yield from find_part_rows(self.folder)
 
     def done_item_ids(self, items: Collection[ItemRef]) -> set[str]:
         """Ids of those items that need no more work here."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wsss_jobs.errors import StorageError
+from wsss_jobs.storage.item_names import in_one_piece
 from wsss_jobs.storage.object_store import ObjectStore, TornObjectError
 
 _KIND_KEY = b"wsss.table"
@@ -112,10 +113,29 @@ def read_table(store: ObjectStore, key: str, kind: TableKind) -> pa.Table:
 
 def decode_table(data: bytes, kind: TableKind, uri: str) -> pa.Table:
     """The table in Parquet bytes. See `read_table`."""
-    with _torn_unless_readable(uri):
-        table = pq.read_table(pa.BufferReader(data))
+    with _torn_unless_readable(uri), pq.ParquetFile(pa.BufferReader(data)) as file:
+        table = file.read(use_threads=False)  # `pq.read_table` imports and starts much that a small table needs not
     check_tag(table.schema, kind, uri)
     return table
+
+
+def read_columns(store: ObjectStore, key: str, kind: TableKind) -> pa.Table:
+    """The table under a key, each column in one piece, and read alone: a large one takes little more than itself.
+
+    No name of a column may have a dot. See `read_table`.
+    """
+    data, uri = store.get(key), store.uri_of(key)
+    with _torn_unless_readable(uri), pq.ParquetFile(pa.BufferReader(data)) as file:
+        check_tag(file.schema_arrow, kind, uri)
+        columns = [_column(file, name) for name in file.schema_arrow.names]
+        table = pa.Table.from_arrays(columns, schema=file.schema_arrow)
+    del data
+    pa.default_memory_pool().release_unused()
+    return table
+
+
+def _column(file: pq.ParquetFile, name: str) -> pa.Array:
+    return in_one_piece(file.read(columns=[name], use_threads=False).column(0))
 
 
 def read_pieces(store: ObjectStore, key: str, kind: TableKind, num_rows: int) -> Iterator[pa.Table]:

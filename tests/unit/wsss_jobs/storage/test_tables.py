@@ -8,6 +8,7 @@ from wsss_jobs.storage.tables import (
     TableKind,
     encode_table,
     metadata_of,
+    read_columns,
     read_pieces,
     read_table,
     table_of_rows,
@@ -70,6 +71,9 @@ def test_a_table_is_written_and_read_in_pieces(store):
     pieces = list(read_pieces(store, "t", KIND, num_rows=2))
     assert [piece.to_pylist() for piece in pieces] == [ROWS] * 3
     assert read_table(store, "t", KIND).to_pylist() == ROWS * 3
+    columns = read_columns(store, "t", KIND)
+    assert columns.equals(read_table(store, "t", KIND), check_metadata=True)
+    assert [column.num_chunks for column in columns.columns] == [1, 1], "although there are three row groups"
 
 
 def test_nothing_is_written_when_the_writer_fails(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from wsss_jobs.storage.item_names import ItemNames, string_column
+from wsss_jobs.storage.item_names import ItemNames
 from wsss_jobs.storage.manifest import OutputFile
 from wsss_jobs.storage.mask_facts import (
     MASKS,
@@ -49,9 +49,10 @@ def compact_masks(outputs: "StageOutputs", ranges: Sequence[ItemNames], receipts
                 tables.append(masks_table(rows, theirs))
                 num_before += len(items)
             writer.write_table(pa.concat_tables(tables).combine_chunks())
+    pa.default_memory_pool().release_unused()  # what the ranges took, before the digests take theirs
     sets = []
     for variant in outputs.mask_variants:
-        keys = string_column(outputs.mask_key(item, variant) for items in ranges for item in items)
+        keys = (outputs.mask_key(item, variant) for items in ranges for item in items)
         sets.append(OutputFile(f"{variant}/", mask_set_digest(keys, sha256[variant]), num_items))
     return sets + packed_files(outputs)
 

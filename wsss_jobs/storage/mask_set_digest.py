@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from wsss_jobs.storage.item_names import in_one_piece
+from wsss_jobs.storage.item_names import in_one_piece, string_column
 
 _LINES_AT_A_TIME = 1 << 13
 
 
-def mask_set_digest(keys: pa.ChunkedArray, sha256_n32: NDArray[np.uint8]) -> str:
+def mask_set_digest(keys: Iterable[str], sha256_n32: NDArray[np.uint8]) -> str:
     """Returns the `plan_digest` of the lines "<key> <sha256>": the SHA-256 of them, sorted and joined by line feeds.
 
     A million lines would take 100 MB, twice while they are sorted; they are made one after the other.
@@ -24,7 +24,7 @@ def mask_set_digest(keys: pa.ChunkedArray, sha256_n32: NDArray[np.uint8]) -> str
         sha256_n32: The hash of each mask's bytes, uint8 `[n, 32]`.
     """
     digest = hashlib.sha256()
-    lines = _sorted_lines(_in_key_order(in_one_piece(keys), sha256_n32))
+    lines = _sorted_lines(_in_key_order(in_one_piece(string_column(keys)), sha256_n32))
     separator = b""
     while some := list(islice(lines, _LINES_AT_A_TIME)):
         digest.update(separator + "\n".join(some).encode())

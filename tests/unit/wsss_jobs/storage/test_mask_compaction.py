@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsss_jobs.storage import finalise, mask_compaction, mask_set_digest
-from wsss_jobs.storage.item_names import ItemName, string_column
+from wsss_jobs.storage.item_names import ItemName
 from wsss_jobs.storage.local_store import LocalStore
 from wsss_jobs.storage.manifest import plan_digest
 from wsss_jobs.storage.stage_outputs import StageOutputs
@@ -84,7 +84,7 @@ def test_the_digest_is_that_of_the_sorted_lines(keys, data):
     lines = [f"{key} {row.tobytes().hex()}" for key, row in zip(keys, sha256_n32, strict=True)]
     try:
         mask_set_digest._LINES_AT_A_TIME = 2
-        found = mask_set_digest.mask_set_digest(string_column(keys), sha256_n32)
+        found = mask_set_digest.mask_set_digest(keys, sha256_n32)
     finally:
         mask_set_digest._LINES_AT_A_TIME = 1 << 13
     assert found == plan_digest(lines) == hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

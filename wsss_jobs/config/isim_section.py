@@ -54,7 +54,8 @@ class IsimSection(StageSection):
             by the section.
         num_epochs: Of the whole training.
         regenerate_after: Epochs behind which pseudo labels are made anew. Up to the first, tags alone are learnt. The
-            paper: 5, 15, 25, 35, 45; the released code: 5 and then every multiple of its frequency.
+            paper: 5, 15, 25, 35, 45; the released code: 5 and then every multiple of its frequency. Empty: never, which
+            is the paper's baseline "CAM".
         convergence: Instead of fixed epochs: every phase but the first trains until its loss stops falling.
             `regenerate_after` is then the end of the first phase alone, and `num_epochs` is not used.
         cams: How CAMs become class scores.
@@ -66,7 +67,7 @@ class IsimSection(StageSection):
 
     training: TrainIsimConfig = Field(default_factory=TrainIsimConfig)
     num_epochs: int = Field(default=50, ge=1)
-    regenerate_after: tuple[int, ...] = Field(default=(5, 15, 25, 35, 45), min_length=1)
+    regenerate_after: tuple[int, ...] = Field(default=(5, 15, 25, 35, 45))
     convergence: SectionConvergence | None = None
     cams: InferCamScoresConfig = InferCamScoresConfig()
     masks: RefineMasksConfig = Field(
@@ -90,9 +91,9 @@ class IsimSection(StageSection):
                 "with convergence, regenerate_after is one number, the epochs of the first phase, and "
                 f"convergence.num_generations says how often; got {list(self.regenerate_after)}"
             )
-        if self.convergence is None and self.num_epochs <= self.regenerate_after[-1]:
+        if self.convergence is None and self.num_epochs <= epochs[-1]:
             raise ValueError(
-                f"regenerate_after ends at {self.regenerate_after[-1]}, and no epoch of the {self.num_epochs} of "
+                f"regenerate_after ends at {epochs[-1]}, and no epoch of the {self.num_epochs} of "
                 "num_epochs is left to learn those labels: leave the last one out, or train longer"
             )
         if {"generation", "convergence"} & self.training.model_fields_set:

@@ -68,6 +68,12 @@ def test_convergence_replaces_the_ends_of_phases():
     assert all(config.convergence.max_epochs == 8 for config in trainings[1:])
 
 
+def test_without_generations_it_is_the_baseline():
+    [only] = plan_of(regenerate_after=[], num_epochs=7).stages
+    assert (only.name, only.config.schedule.num_epochs, only.config.network.decoder) == ("isim_train_0", 7, "none")
+    assert plan_of(regenerate_after=[], num_epochs=5).stages[0].fingerprint == plan_of().stages[0].fingerprint
+
+
 def test_settings_reach_their_stages_and_resources_change_no_fingerprint():
     recipe = recipe_of(
         overrides=[
@@ -118,7 +124,6 @@ def test_two_sections_have_names_of_their_own():
     [
         ({"regenerate_after": [5, 5]}, "ascending epochs from 1 up; got \\[5, 5\\]"),
         ({"regenerate_after": [0]}, "ascending epochs"),
-        ({"regenerate_after": []}, "stages.isim.regenerate_after"),
         ({"num_epochs": 45}, "ends at 45, and no epoch of the 45"),
         ({"convergence": {}}, "regenerate_after is one number"),
         ({"training": {"encoder_lrr": 1}}, "stages.isim.training.encoder_lrr: unknown key; did you mean 'encoder_lr'?"),

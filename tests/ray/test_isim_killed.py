@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from small_job import NUM_IMAGES, digests, small_recipe, write_recipe
+from small_job import NUM_IMAGES, digests, small_recipe, wait_until_gone, write_recipe
 
 from wsss_jobs import networks
 
@@ -87,6 +87,7 @@ def test_a_driver_killed_goes_on_and_ends_equal(case, undisturbed, wsss, tmp_pat
     shutil.copytree(finished, run, ignore=shutil.ignore_patterns(*missing, *BEHIND))
     arguments = ("run", recipe, "--set", f"store.uri={run.parent}", "--no-report")
     kill_at(pattern, run, wsss.start(*arguments))
+    wait_until_gone(wsss)
     kept = {path: path.stat().st_mtime_ns for path in run.glob("isim_masks_*/masks/*.png")}
     if case.endswith("masks"):
         assert not any(run.glob(pattern.partition("/")[0] + "/_MANIFEST.json"))

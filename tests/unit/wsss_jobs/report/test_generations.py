@@ -80,8 +80,17 @@ def test_the_page_draws_them():
     section = {"stage": "isim", "regenerate_after": [1, 2], "num_epochs": 3}
     found = generations(plan_of(section), [evaluation("isim_masks_1", 0.5), evaluation("isim_masks_2", 0.6)])
     page = "{% import 'parts.html.j2' as parts %}{% include 'quality.html.j2' %}"
-    content = {"facts": SimpleNamespace(num_truths=1), "steps": [STEP], "classes": [], "chart_width": 240}
+    nothing = dict.fromkeys(
+        ("image_scores", "classes", "has_gains", "heat_light", "fraction_charts", "class_shares"), ()
+    )
+    content = {
+        **nothing,
+        "has_gains": False,
+        "facts": SimpleNamespace(num_truths=1),
+        "steps": [STEP],
+        "chart_width": 240,
+    }
     for shown, given in ((1, found), (0, None)):
-        html = _environment().from_string(page).render(**content, chart_height=110, generations=given, heat_light=[])
+        html = _environment().from_string(page).render(**content, chart_height=110, generations=given)
         assert html.count("Over the generations") == html.count(found.curves[0].path) == shown
-        assert html.count("CAM mask with CRF by phase, from 33.3 to 42.9") == shown
+        assert html.count("by phase, from 33.3 to 42.9") == shown

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from models.crf.presets import PRESETS
 from wsss_jobs.config.sections import StageSection
 from wsss_jobs.stages.infer_cam_scores import InferCamScoresConfig
+from wsss_jobs.stages.isim_samples import MASKS_PORT
 from wsss_jobs.stages.refine_masks import RefineMasksConfig
-from wsss_jobs.stages.train_isim import MASKS_PORT, PREVIOUS_PORT, TrainIsimConfig
+from wsss_jobs.stages.train_isim import PREVIOUS_PORT, TrainIsimConfig
 from wsss_jobs.training.convergence import ConvergenceRule
 
 _OF_THE_DECODER = ("decoder_lr", "segmentation_weight")

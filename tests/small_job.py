@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,27 @@ class Wsss:
 
     def command(self, *arguments):
         return [sys.executable, "-m", "wsss_jobs", *map(str, arguments)]
+
+
+def workers_of(runner):
+    """Returns the process ids of the actors of the runner's own Ray: they inherit its temporary folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if command.startswith(b"ray::") and b"Actor" in command and str(runner.temp).encode() in environment:
+            found.append(int(folder.name))
+    return found
+
+
+def wait_until_gone(runner, timeout_s=60):
+    """Waits until the killed driver's Ray has followed it."""
+    deadline = time.monotonic() + timeout_s
+    while workers_of(runner) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not workers_of(runner), "actors outlive their driver"
 
 
 @pytest.fixture(scope="session")

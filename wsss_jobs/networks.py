@@ -15,8 +15,10 @@ from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, build_cam_classifier
 from models.classifiers.config import CamClassifierConfig
+from models.classifiers.isim import IsimConfig, IsimNetwork, build_isim
 from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
+from wsss_jobs.training.task import TrainingState
 
 FILE_NAME = "model.pt"
 _FORMAT = 1
@@ -29,12 +31,29 @@ def save_classifier(model: CamClassifier, path: Path) -> None:
 
 
 def load_classifier(path: Path) -> CamClassifier:
-    """Returns the classifier of `save_classifier`, in evaluation mode, on the CPU."""
+    """Returns the classifier of `save_classifier`, or that of `save_isim`, in evaluation mode, on the CPU."""
+    if _kind(path) == "isim":
+        return load_isim(path)[0].classifier
     stored = _load(path, "cam_classifier")
     config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
     model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
     return _ready(model)
+
+
+def save_isim(model: IsimNetwork, state: TrainingState, path: Path) -> None:
+    """Writes the network, and what a training that goes on from here needs."""
+    num_foreground = model.classifier.head.out_channels
+    _save(path, "isim", asdict(model.config), model, num_foreground=num_foreground, training=asdict(state))
+
+
+def load_isim(path: Path) -> tuple[IsimNetwork, TrainingState]:
+    """Returns the network of `save_isim`, in evaluation mode, on the CPU, and where its training stood."""
+    stored = _load(path, "isim")
+    config = TypeAdapter(IsimConfig).validate_python(stored["config"])
+    model = build_isim(config, stored["num_foreground"], load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return _ready(model), TrainingState(**stored["training"])
 
 
 def save_irnet(model: IRNet, encoder: EncoderConfig, path: Path) -> None:
@@ -81,8 +100,7 @@ def load_deeplab(path: Path) -> DeepLab:
 
 def load_affinity(path: Path) -> tuple[IRNet | AffinityNet, EncoderConfig]:
     """Returns the affinity network of a file, whichever of the two it holds, and its encoder's config."""
-    kind = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("kind")
-    if kind != "affinitynet":
+    if _kind(path) != "affinitynet":
         return load_irnet(path)
     model = load_affinitynet(path)
     return model, model.config.encoder
@@ -96,6 +114,11 @@ def _ready(model: Network) -> Network:
 def _save(path: Path, kind: str, config: dict[str, Any], model: nn.Module, **extra: Any) -> None:
     content = {"format": _FORMAT, "kind": kind, "config": json.dumps(config), "state_dict": model.state_dict(), **extra}
     torch.save(content, path)
+
+
+def _kind(path: Path) -> str | None:
+    kind: str | None = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("kind")
+    return kind
 
 
 def _load(path: Path, kind: str) -> dict[str, Any]:

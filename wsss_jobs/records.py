@@ -145,6 +145,11 @@ class ClassifierCheckpoint:
 
 
 @dataclass(frozen=True)
+class IsimCheckpoint(ClassifierCheckpoint):
+    """A network of ISIM with the state of its optimiser; to all others, the classifier in it."""
+
+
+@dataclass(frozen=True)
 class AffinityCheckpoint:
     """A trained affinity network of either kind: `model.pt` with its config and state dict."""
 
@@ -167,6 +172,7 @@ class SegmentationCheckpoint:
 Record = Cams | AffinityScores | LabelMap | ClassScores
 ARTIFACTS: tuple[type, ...] = (
     ClassifierCheckpoint,
+    IsimCheckpoint,
     IRNetCheckpoint,
     AffinityNetCheckpoint,
     SegmentationCheckpoint,

@@ -44,8 +44,13 @@ class CamClassifier(nn.Module):
         Every head has a loss of its own (Lee et al., AISTATS 2015, deep supervision): one that explains the tags alone
         must look at all of the object.
         """
-        features = self._head_inputs(images_B3HW, self.config.frozen_stages)
-        return torch.stack([head(self._pooled(x)).flatten(1) for head, x in zip(self._heads, features, strict=True)])
+        return self.logits_and_taps(images_B3HW)[0]
+
+    def logits_and_taps(self, images_B3HW: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Returns what `forward` does, and the encoder's taps of the same pass, for a network that reads both."""
+        taps, features = self._taps_and_head_inputs(images_B3HW, self.config.frozen_stages)
+        logits = [head(self._pooled(x)).flatten(1) for head, x in zip(self._heads, features, strict=True)]
+        return torch.stack(logits), taps
 
     def class_maps(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         """Returns unnormalised CAMs, `[B, num_foreground, h, w]`, at the encoder's stride.
@@ -53,7 +58,7 @@ class CamClassifier(nn.Module):
         They are `relu(head(features))`, summed over heads before the relu, or the square root of it where the config
         says so.
         """
-        features = self._head_inputs(images_B3HW, 0)
+        _, features = self._taps_and_head_inputs(images_B3HW, 0)
         maps = [head(x) for head, x in zip(self._heads, features, strict=True)]
         cam: torch.Tensor = F.relu(torch.stack(maps).sum(dim=0))
         return cam.sqrt() if self.config.cam_form == "sqrt" else cam
@@ -62,9 +67,11 @@ class CamClassifier(nn.Module):
     def _heads(self) -> list[nn.Module]:
         return [self.head, *self.side_heads]
 
-    def _head_inputs(self, images_B3HW: torch.Tensor, detach_after: int) -> list[torch.Tensor]:
+    def _taps_and_head_inputs(
+        self, images_B3HW: torch.Tensor, detach_after: int
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         taps, sides = self.encoder.with_layers(images_B3HW, self.config.side_layers, detach_after=detach_after)
-        return [taps[-1], *sides]
+        return taps, [taps[-1], *sides]
 
     def _pooled(self, features: torch.Tensor) -> torch.Tensor:
         return F.adaptive_avg_pool2d(F.dropout2d(features, self.config.head_dropout, self.training), 1)

@@ -33,20 +33,20 @@ class LastTapHead(nn.Sequential):
 
 
 class DecoderHead(nn.Module):
-    """v3+: the pyramid, enlarged, beside the reduced features at stride 4; two 3 x 3 convolutions; classes.
+    """v3+: the pyramid, enlarged, beside the reduced features at stride 4; two 3 x 3 convolutions (ISIM: one); classes.
 
     Shapes:
         input: the taps; output: logits `[B, num_classes, ~H / 4, ~W / 4]`.
     """
 
-    def __init__(self, taps: Sequence[Tap], num_classes: int, config: DeepLabConfig) -> None:
+    def __init__(self, taps: Sequence[Tap], num_classes: int, config: DeepLabConfig, num_convolutions: int = 2) -> None:
         super().__init__()
         self._low_index = _low_level_tap(taps)
         width, style = config.head_channels, LayerStyle(config.head_norm, config.separable)
         self._corner_aligned = config.encoder.is_corner_aligned
         self.pyramid = Pyramid(taps[-1].channels, width, config.rates, config.head_dropout, style)
         self.low_level = conv_norm_relu(taps[self._low_index].channels, config.low_level_channels, 1, style)
-        widths = [width + config.low_level_channels, width, width]
+        widths = [width + config.low_level_channels, *[width] * num_convolutions]
         self.decoder = nn.Sequential(*(conv_norm_relu(a, b, 3, style) for a, b in pairwise(widths)))
         self.classifier = classifier(width, num_classes)
 

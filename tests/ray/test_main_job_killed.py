@@ -4,11 +4,10 @@ import os
 import shutil
 import signal
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from small_job import NUM_IMAGES, digests
+from small_job import NUM_IMAGES, digests, wait_until_gone, workers_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -54,19 +53,6 @@ def wait_for_first(run, pattern, process, timeout_s=120):
     pytest.fail(f"nothing like {pattern} appeared within {timeout_s} s")
 
 
-def workers_of(runner):
-    """Returns the process ids of the actors of the runner's own Ray: they inherit its temporary folder."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-        except OSError:  # it ended meanwhile
-            continue
-        if command.startswith(b"ray::") and b"Actor" in command and str(runner.temp).encode() in environment:
-            found.append(int(folder.name))
-    return found
-
-
 def test_actors_killed_in_mid_job_change_no_byte(half_done, wsss):
     recipe, run, stage, expected = half_done
     process = wsss.start(*arguments(recipe, run))
@@ -101,14 +87,6 @@ def test_a_driver_killed_in_mid_job_goes_on_where_it_was(half_done, wsss):
     name = stage.split("-")[0]
     assert f"stage started stage={name} todo={left} done={len(done)} failed=0" in again.stderr, again.stderr
     assert all(path.stat().st_mtime_ns == written for path, written in done.items() if path.exists())
-
-
-def wait_until_gone(runner, timeout_s=60):
-    """Waits until the killed driver's Ray has followed it."""
-    deadline = time.monotonic() + timeout_s
-    while workers_of(runner) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not workers_of(runner), "actors outlive their driver"
 
 
 @pytest.mark.parametrize("half_done", ["masks"], indirect=True)

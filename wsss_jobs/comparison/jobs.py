@@ -84,7 +84,8 @@ def _variant_recipe(comparison: Comparison, name: str, seed: int, common: Sequen
 
 def _stage_names(name: str, comparison: Comparison) -> set[str]:
     try:
-        return {stage.name for stage in load_recipe(comparison.variants[name].recipe).stages}
+        written = load_recipe(comparison.variants[name].recipe).content["stages"]
+        return {entry.get("name", entry["stage"]) for entry in written}
     except ConfigError as error:
         raise ConfigError(f"variants.{name}: {error}") from error
 

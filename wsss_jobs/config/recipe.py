@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from wsss_jobs.config.overrides import apply_overrides
+from wsss_jobs.config.sections import SECTIONS, StageSection
 from wsss_jobs.config.validation import validated
 from wsss_jobs.config.yaml_files import parse_yaml
 from wsss_jobs.datasets.config import DatasetConfig
@@ -139,7 +140,7 @@ def parse_recipe(content: Mapping[str, Any], overrides: Iterable[str] = ()) -> R
     for key, value in (("name", header.name), ("run", run)):
         if not _NAME.fullmatch(value):
             raise ConfigError(f"{key}: use lower-case letters, digits, '_' and '-' only (found {value!r})")
-    stages = tuple(_stage_entry(index, entry) for index, entry in enumerate(header.stages))
+    stages = tuple(stage for index, entry in enumerate(header.stages) for stage in _stage_entries(index, entry))
     _check_names(stages)
     return Recipe(
         header.name,
@@ -173,13 +174,30 @@ def _read(source: str) -> str:
         ) from error
 
 
+def _stage_entries(index: int, entry: Mapping[str, Any]) -> list[StageEntry]:
+    """Returns the stages that an entry stands for: itself, or those of a section."""
+    kind = entry.get("stage")
+    if not isinstance(kind, str) or kind not in SECTIONS:
+        return [_stage_entry(index, entry)]
+    name = _stage_name(index, entry)
+    settings = {key: value for key, value in entry.items() if key not in ("stage", "name")}
+    section: StageSection = validated(SECTIONS[kind], settings, f"stages.{name}")
+    return [_stage_entry(index, each) for each in section.entries(name)]
+
+
+def _stage_name(index: int, entry: Mapping[str, Any]) -> str:
+    name = entry.get("name", entry["stage"])
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"stages.{index}.name: use lower-case letters, digits, '_' and '-' only (found {name!r})")
+    return name
+
+
 def _stage_entry(index: int, entry: Mapping[str, Any]) -> StageEntry:
     kind = entry.get("stage")
     if not isinstance(kind, str) or kind not in STAGES:
-        raise ConfigError(f"stages.{index}.stage: unknown stage {kind!r}; known are {', '.join(STAGES)}")
-    name = entry.get("name", kind)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"stages.{index}.name: use lower-case letters, digits, '_' and '-' only (found {name!r})")
+        known = ", ".join([*STAGES, *SECTIONS])
+        raise ConfigError(f"stages.{index}.stage: unknown stage {kind!r}; known are {known}")
+    name = _stage_name(index, entry)
     spec = STAGES[kind]
     path = f"stages.{name}"
     config = validated(spec.Config, {key: entry[key] for key in entry if key not in _STAGE_KEYS}, path)

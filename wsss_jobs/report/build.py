@@ -11,6 +11,7 @@ from wsss_jobs.report.confusion import confusion_picture
 from wsss_jobs.report.dataset_facts import dataset_facts
 from wsss_jobs.report.failure_table import failure_table
 from wsss_jobs.report.gallery import gallery_cards
+from wsss_jobs.report.generations import generations
 from wsss_jobs.report.label_statistics import class_shares, fraction_charts
 from wsss_jobs.report.layers import gallery_layers
 from wsss_jobs.report.page import render_page
@@ -81,6 +82,7 @@ def _scores(view: RunView) -> dict[str, Any]:
     return {
         "steps": step_scores(view),
         "classes": class_rows(view),
+        "generations": generations(view.job.plan, view.evaluations),
         "headline_title": "" if headline is None else view.title(headline),
         "confusion": confusion_picture(headline, "" if headline is None else view.title(headline)),
         "image_scores": None if headline is None else histogram([image.miou for image in headline.images]),

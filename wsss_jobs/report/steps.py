@@ -12,6 +12,7 @@ StepKind = Literal["cam", "affinity", "partial", "mask"]
 
 _PRODUCERS = {
     "read_cams": "CAM mask",
+    "infer_cam_scores": "CAM mask",
     "random_walk": "Random walk",
     "random_walk_psa": "Random walk",
     "propagate_gcn": "GCN",

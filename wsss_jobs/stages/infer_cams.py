@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from models.classifiers.config import DEFAULT_SCALES, CamResampling
+from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
 from wsss_jobs.records import Cams, ClassifierCheckpoint
 from wsss_jobs.stages.base import (
@@ -54,9 +55,7 @@ class InferCams(ItemStage):
     def _one(self, entry: ItemInput) -> Ok:
         from models.classifiers.multi_scale_cam import multi_scale_cam
 
-        if not entry.item.labels:
-            message = "has no tags, and CAMs are of tags; leave images without objects out of the data set"
-            raise DataError(entry.item.source_key, "unlabelled", message)
+        check_tagged(entry.item)
         result = multi_scale_cam(
             self._model, entry.image, entry.item.labels, self._config.scales, self._config.resampling
         )
@@ -64,3 +63,10 @@ class InferCams(ItemStage):
         high_res_KHW = result.high_res_KHW.numpy().astype(np.float16) if self._config.keep_high_res else None
         record = Cams(entry.item.labels, cam_Khw.astype(np.float16), high_res_KHW)
         return Ok(record, {"mean_cam": float(cam_Khw.mean()), "flip_agreement": result.flip_agreement})
+
+
+def check_tagged(item: DatasetItem) -> None:
+    """Raises `DataError` for an item without tags."""
+    if not item.labels:
+        message = "has no tags, and CAMs are of tags; leave images without objects out of the data set"
+        raise DataError(item.source_key, "unlabelled", message)

@@ -11,7 +11,9 @@ from wsss_jobs.stages.base import StageSpec
 
 _CLASSES = {
     "train_classifier": "TrainClassifier",
+    "train_isim": "TrainIsim",
     "infer_cams": "InferCams",
+    "infer_cam_scores": "InferCamScores",
     "read_cams": "ReadCams",
     "make_affinity_labels": "MakeAffinityLabels",
     "train_affinity": "TrainAffinity",

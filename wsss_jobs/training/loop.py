@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from wsss_jobs.errors import StageError
 from wsss_jobs.heap import keep_freed_memory
+from wsss_jobs.training.optimiser_state import named_state, restore_named_state
 from wsss_jobs.training.over_workers import mean_over_workers
-from wsss_jobs.training.schedule import worker_batches
-from wsss_jobs.training.task import Sample, ScoredTask, TrainTask
+from wsss_jobs.training.schedule import num_steps_per_epoch, worker_batches
+from wsss_jobs.training.task import ContinuedTask, Sample, ScoredTask, TrainingState, TrainTask
 
 _log = logging.getLogger(__name__)
 _STATE_FILE = "state.pt"
@@ -95,9 +96,15 @@ class TrainLoop:
 
     def run(self) -> nn.Module:
         """Trains what is left to train; returns the model in evaluation mode."""
-        while self.step < self.num_steps:
+        while self.step < self.num_steps and not self._is_finished():
             self._report(self._train_epoch() | self._scores())
+        if isinstance(self.task, ContinuedTask):
+            self.task.end(TrainingState(self.epoch, named_state(self.module, self.optimiser)))
         return self.module.eval()
+
+    def _is_finished(self) -> bool:
+        is_part = isinstance(self.task, ContinuedTask)
+        return is_part and self.task.is_finished([epoch["loss"] for epoch in self.history])  # type: ignore[attr-defined]
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
@@ -185,6 +192,7 @@ class TrainLoop:
     def _restore(self) -> None:
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
+            self._continue()
             return
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / _STATE_FILE, map_location=self.device, weights_only=True)
@@ -192,6 +200,17 @@ class TrainLoop:
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         _log.info("training resumes at epoch %d", self.epoch)
+
+    def _continue(self) -> None:
+        """Goes on where an earlier stage ended.
+
+        Its steps are counted anew: an image that has failed since then shortens every epoch.
+        """
+        start = self.task.start() if isinstance(self.task, ContinuedTask) else None
+        if start is not None:
+            restore_named_state(self.module, self.optimiser, start.optimiser)
+            self.epoch = start.epoch
+            self.step = start.epoch * num_steps_per_epoch(len(self.task), self.task.schedule.global_batch_size)
 
 
 def _trainable_groups(model: nn.Module, task: TrainTask) -> list[dict[str, Any]]:

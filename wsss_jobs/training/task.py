@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -10,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.training.optimiser_state import NamedState
 from wsss_jobs.training.schedule import num_steps_per_epoch, poly_factor
 
 if TYPE_CHECKING:  # configs of trainings hold a `Schedule`, and are read where nothing is trained
@@ -76,6 +78,33 @@ class ScoredTask(Protocol):
 
     def scores(self, model: nn.Module, device: torch.device) -> Mapping[str, float]:
         """Returns numbers over all workers; every worker calls it at the same time, with the model in evaluation."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands, beside its weights, for a later one that goes on from it.
+
+    Attributes:
+        epoch: Finished epochs, those of earlier trainings of the chain included.
+        optimiser: By parameter name.
+    """
+
+    epoch: int
+    optimiser: NamedState
+
+
+@runtime_checkable
+class ContinuedTask(Protocol):
+    """A training that is part of a longer one: epochs, learning rates and optimiser go on through all parts."""
+
+    def start(self) -> TrainingState | None:
+        """Returns where the part before ended, or None for the first one; `build_model` has its weights."""
+
+    def is_finished(self, losses: Sequence[float]) -> bool:
+        """Returns whether this part ends before its last epoch, after these means of `loss`, one an epoch of it."""
+
+    def end(self, state: TrainingState) -> None:
+        """Hears where this part ended, before `save`."""
 
 
 class TrainTask(Protocol):

@@ -1,0 +1,209 @@
+"""One phase of ISIM's training: tags alone, or tags and the pseudo labels of one generation.
+
+Source: Bircanoglu and Arica (2022), Algorithm 1. The phases are one training to the optimiser: weights, its state,
+epochs and learning rates go on from one to the next. What makes the pseudo labels between them are ordinary stages;
+docs/isim.md says how the chain is put together.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+from torch.nn import functional as F
+
+from models.backbones import build_encoder
+from models.classifiers.isim import IsimConfig, IsimNetwork, build_isim
+from models.classifiers.isim_losses import modified_cross_entropy
+from models.parameter_groups import BiasRule
+from models.segmentation.losses import IGNORE_INDEX
+from wsss_jobs import networks
+from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.errors import ConfigError
+from wsss_jobs.records import IsimCheckpoint, Mask
+from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
+from wsss_jobs.stages.isim_samples import MASKS_PORT, IsimAugmentation, IsimSamples
+from wsss_jobs.stages.item_task import ItemTask
+from wsss_jobs.training.convergence import ConvergenceRule
+from wsss_jobs.training.over_workers import share_of_global_mean
+from wsss_jobs.training.schedule import poly_factor
+from wsss_jobs.training.task import ItemReader, Sample, Schedule, TrainingState
+
+PREVIOUS_PORT = "previous"
+
+
+class IsimSchedule(Schedule):
+    """Schedule; the defaults are those of the released code.
+
+    Attributes:
+        num_epochs: The phase ends behind this epoch, counted from the start of the first phase.
+        poly_epochs: The learning rate follows the poly curve over so many epochs, counted likewise, and then keeps its
+            last value: (1 / steps of these epochs) ** poly_power, about a thousandth. The paper says nothing of that;
+            for a curve over the whole training, give its number of epochs.
+    """
+
+    num_epochs: int = Field(default=5, ge=1)
+    global_batch_size: int = Field(default=32, ge=1)
+    poly_epochs: int = Field(default=5, ge=1)
+
+    def lr_factor(self, step: int, num_steps: int) -> float:
+        """Returns the poly factor of the step, or of the last step of the curve behind it."""
+        curve_steps = num_steps // self.num_epochs * self.poly_epochs
+        return poly_factor(min(step, curve_steps - 1), curve_steps, self.poly_power)
+
+
+class TrainIsimConfig(StageConfig):
+    """Settings; the defaults are those of the released code.
+
+    Attributes:
+        network: Encoder, classification branch, decoder.
+        generation: Of the pseudo labels. 0 has none: it starts from the encoder's pretrained weights and learns tags
+            alone, with `network.decoder: none`, so that all decoders have it in common. Others go on from the phase
+            before; the decoder starts in generation 1.
+        schedule: Epochs, batch, optimiser.
+        convergence: Ends the phase when its loss stops falling, whatever `schedule.num_epochs` says.
+        encoder_lr: Learning rate of the encoder.
+        head_lr: Learning rate of the classification branch.
+        decoder_lr: Learning rate of the decoder. The paper: 0.01.
+        biases: Learning rate and weight decay of biases.
+        segmentation_weight: Of the segmentation loss beside that of the tags; the paper has none, the code 1.
+        augmentation: Scale and crop.
+    """
+
+    network: IsimConfig = Field(default_factory=IsimConfig)
+    generation: int = Field(default=1, ge=0)
+    schedule: IsimSchedule = Field(default_factory=IsimSchedule)
+    convergence: ConvergenceRule | None = None
+    encoder_lr: float = Field(default=0.1, gt=0)
+    head_lr: float = Field(default=1.0, gt=0)
+    decoder_lr: float = Field(default=0.1, gt=0)
+    biases: BiasRule = Field(default_factory=BiasRule)
+    segmentation_weight: float = Field(default=1.0, ge=0)
+    augmentation: IsimAugmentation = IsimAugmentation()
+
+    @model_validator(mode="after")
+    def _decoder_from_generation_1_on(self) -> Self:
+        if (self.generation == 0) != (self.network.decoder == "none"):
+            raise ValueError(
+                "generation 0 has no pseudo labels and no decoder (network.decoder: none), every other one has both; "
+                f"got generation {self.generation} with decoder {self.network.decoder}"
+            )
+        return self
+
+
+class TrainIsim(TrainStage):
+    """Images and tags in, from generation 1 on also the phase before and `Mask`s; `IsimCheckpoint` out."""
+
+    NAME: ClassVar[str] = "train_isim"
+    VERSION: ClassVar[int] = 1
+    Config: ClassVar[type[StageConfig]] = TrainIsimConfig
+    READS: ClassVar[Mapping[str, type]] = {PREVIOUS_PORT: IsimCheckpoint, MASKS_PORT: Mask}
+    WRITES: ClassVar[type] = IsimCheckpoint
+    RESOURCES: ClassVar[StageResources] = StageResources(num_cpus=2, num_gpus=1)
+
+    @classmethod
+    def reads(cls, config: TrainIsimConfig) -> Mapping[str, type]:
+        """Returns nothing for the first phase."""
+        return cls.READS if config.generation else {}
+
+    @staticmethod
+    def check_inputs(name: str, config: TrainIsimConfig, feeders: Mapping[str, StageConfig]) -> None:
+        """Rejects a phase that goes on with another network, or does not come after the phase that it names."""
+        before = feeders.get(PREVIOUS_PORT)
+        if not isinstance(before, TrainIsimConfig):
+            return
+        if before.generation != config.generation - 1:
+            wanted, found = config.generation - 1, before.generation
+            raise ConfigError(f"stages.{name}: goes on from generation {wanted}; its input is of generation {found}")
+        if before.network.classifier != config.network.classifier or not (
+            before.generation == 0 or before.network == config.network
+        ):
+            raise ConfigError(
+                f"stages.{name}.network: must be that of the phase before, but for the decoder of generation 0"
+            )
+
+    @staticmethod
+    def task(config: Any, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader) -> "IsimTask":
+        """Returns the training."""
+        return IsimTask(config, context, items, reader)
+
+
+class IsimTask(ItemTask[TrainIsimConfig]):
+    """Multi-label soft-margin loss over the tags plus modified cross-entropy over the pixels (equation 2)."""
+
+    def __init__(
+        self, config: TrainIsimConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
+    ) -> None:
+        super().__init__(config, context, items, reader)
+        self._has_masks = config.generation > 0
+        self._previous: tuple[IsimNetwork, TrainingState] | None = None
+        if self._has_masks:
+            self._previous = networks.load_isim(context.artifacts[PREVIOUS_PORT] / networks.FILE_NAME)
+        if config.convergence is not None:
+            last_epoch = self._first_epoch + config.convergence.max_epochs
+            self.schedule = config.schedule.model_copy(update={"num_epochs": last_epoch})
+        normalisation = build_encoder(config.network.classifier.encoder, load_weights=False).normalisation
+        self._samples = IsimSamples(
+            reader, config.augmentation, normalisation, len(context.class_names), context.seed, self._has_masks
+        )
+        self._end: TrainingState | None = None
+
+    @property
+    def _first_epoch(self) -> int:
+        return 0 if self._previous is None else self._previous[1].epoch
+
+    def start(self) -> TrainingState | None:
+        """Returns where the phase before ended."""
+        return None if self._previous is None else self._previous[1]
+
+    def is_finished(self, losses: Sequence[float]) -> bool:
+        """Returns whether the phase has converged, where it is to."""
+        return self._config.convergence is not None and self._config.convergence.is_met(losses)
+
+    def end(self, state: TrainingState) -> None:
+        """Keeps where the phase ended, for its file."""
+        self._end = state
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        """Returns `image`, `target` and `label` of a crop; see `IsimSamples`."""
+        return self._samples.sample(self._items[index], epoch)
+
+    def build_model(self) -> IsimNetwork:
+        """Returns the network with the weights of the phase before, or its initial ones."""
+        model = build_isim(self._config.network, len(self._context.class_names), load_weights=self._previous is None)
+        if self._previous is not None:
+            model.classifier.load_state_dict(self._previous[0].classifier.state_dict())
+            if model.decoder is not None and self._previous[0].decoder is not None:
+                model.decoder.load_state_dict(self._previous[0].decoder.state_dict())
+        if self._context.device == "cuda":
+            from timm.layers import convert_sync_batchnorm  # torch's own drops the activation of timm's BatchNormAct2d
+
+            model = convert_sync_batchnorm(model)
+        return model
+
+    def parameter_groups(self, model: nn.Module) -> Sequence[Mapping[str, Any]]:
+        """Returns encoder, branch and decoder with their learning rates."""
+        assert isinstance(model, IsimNetwork)
+        config = self._config
+        return model.parameter_groups(config.encoder_lr, config.head_lr, config.decoder_lr, config.biases)
+
+    def losses(self, model: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
+        """Returns both losses and their sum."""
+        logits_NBF, pixel_logits_BCHW = model(batch["image"])
+        targets = batch["target"].expand_as(logits_NBF).flatten(0, 1)
+        classification = F.multilabel_soft_margin_loss(logits_NBF.float().flatten(0, 1), targets)
+        if pixel_logits_BCHW is None:
+            return {"loss": classification, "classification": classification}
+        losses_BHW = modified_cross_entropy(pixel_logits_BCHW.float(), batch["label"])
+        counted_BHW = (batch["label"] != IGNORE_INDEX).to(losses_BHW.dtype)
+        segmentation = share_of_global_mean(losses_BHW, counted_BHW)
+        loss = classification + self._config.segmentation_weight * segmentation
+        return {"loss": loss, "classification": classification, "segmentation": segmentation}
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Writes the network and where its training stood."""
+        assert isinstance(model, IsimNetwork)
+        assert self._end is not None
+        networks.save_isim(model, self._end, path)

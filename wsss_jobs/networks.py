@@ -15,7 +15,8 @@ from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, build_cam_classifier
 from models.classifiers.config import CamClassifierConfig
-from models.classifiers.isim import IsimConfig, IsimNetwork, build_isim
+from models.classifiers.isim import IsimNetwork, build_isim
+from models.classifiers.isim_config import IsimConfig
 from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
 from wsss_jobs.training.task import TrainingState

@@ -5,7 +5,8 @@ Source: Bircanoglu and Arica (2022), equations 1 to 3.
 
 import torch
 
-from models.segmentation.losses import IGNORE_INDEX, PixelLossConfig, pixel_losses
+from models.segmentation.config import IGNORE_INDEX, PixelLossConfig
+from models.segmentation.losses import pixel_losses
 
 _CROSS_ENTROPY = PixelLossConfig()
 

@@ -10,8 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from models.classifiers.multi_scale_cam import DEFAULT_SCALES, CamResampling, multi_scale_cam
-from wsss_jobs import networks
+from models.classifiers.config import DEFAULT_SCALES, CamResampling
 from wsss_jobs.records import ClassifierCheckpoint, ClassScores
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 from wsss_jobs.stages.infer_cams import check_tagged
@@ -42,11 +41,15 @@ class InferCamScores(ItemStage):
     RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
 
     def __init__(self, config: InferCamScoresConfig, context: StageContext) -> None:
+        from wsss_jobs import networks  # needs torch, and planning does without
+
         self._config = config
         self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:
+        from models.classifiers.multi_scale_cam import multi_scale_cam
+
         check_tagged(entry.item)
         config, labels = self._config, entry.item.labels
         cams = multi_scale_cam(self._model, entry.image, labels, config.scales, config.resampling)

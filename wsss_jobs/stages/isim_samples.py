@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.images import Normalisation, resize, scaled_size
@@ -82,6 +81,8 @@ class IsimSamples:
             self.augmentation.crop_px,
             rng,
         )
+        import torch  # here and not above: the settings in this file are read where nothing is trained
+
         target = torch.zeros(self.num_foreground)
         target[[tag - 1 for tag in item.labels]] = 1.0
         return {

@@ -6,30 +6,20 @@ docs/isim.md says how the chain is put together.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from pydantic import Field, model_validator
-from torch import nn
-from torch.nn import functional as F
 
-from models.backbones import build_encoder
-from models.classifiers.isim import IsimConfig, IsimNetwork, build_isim
-from models.classifiers.isim_losses import modified_cross_entropy
+from models.classifiers.isim_config import IsimConfig
 from models.parameter_groups import BiasRule
-from models.segmentation.losses import IGNORE_INDEX
-from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.records import IsimCheckpoint, Mask
 from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
-from wsss_jobs.stages.isim_samples import MASKS_PORT, IsimAugmentation, IsimSamples
-from wsss_jobs.stages.item_task import ItemTask
+from wsss_jobs.stages.isim_samples import MASKS_PORT, IsimAugmentation
 from wsss_jobs.training.convergence import ConvergenceRule
-from wsss_jobs.training.over_workers import share_of_global_mean
 from wsss_jobs.training.schedule import poly_factor
-from wsss_jobs.training.task import ItemReader, Sample, Schedule, TrainingState
+from wsss_jobs.training.task import ItemReader, Schedule, TrainTask
 
 PREVIOUS_PORT = "previous"
 
@@ -125,85 +115,8 @@ class TrainIsim(TrainStage):
             )
 
     @staticmethod
-    def task(config: Any, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader) -> "IsimTask":
+    def task(config: Any, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader) -> TrainTask:
         """Returns the training."""
+        from wsss_jobs.stages.train_isim_task import IsimTask  # needs torch, and planning does without
+
         return IsimTask(config, context, items, reader)
-
-
-class IsimTask(ItemTask[TrainIsimConfig]):
-    """Multi-label soft-margin loss over the tags plus modified cross-entropy over the pixels (equation 2)."""
-
-    def __init__(
-        self, config: TrainIsimConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
-    ) -> None:
-        super().__init__(config, context, items, reader)
-        self._has_masks = config.generation > 0
-        self._previous: tuple[IsimNetwork, TrainingState] | None = None
-        if self._has_masks:
-            self._previous = networks.load_isim(context.artifacts[PREVIOUS_PORT] / networks.FILE_NAME)
-        if config.convergence is not None:
-            last_epoch = self._first_epoch + config.convergence.max_epochs
-            self.schedule = config.schedule.model_copy(update={"num_epochs": last_epoch})
-        normalisation = build_encoder(config.network.classifier.encoder, load_weights=False).normalisation
-        self._samples = IsimSamples(
-            reader, config.augmentation, normalisation, len(context.class_names), context.seed, self._has_masks
-        )
-        self._end: TrainingState | None = None
-
-    @property
-    def _first_epoch(self) -> int:
-        return 0 if self._previous is None else self._previous[1].epoch
-
-    def start(self) -> TrainingState | None:
-        """Returns where the phase before ended."""
-        return None if self._previous is None else self._previous[1]
-
-    def is_finished(self, losses: Sequence[float]) -> bool:
-        """Returns whether the phase has converged, where it is to."""
-        return self._config.convergence is not None and self._config.convergence.is_met(losses)
-
-    def end(self, state: TrainingState) -> None:
-        """Keeps where the phase ended, for its file."""
-        self._end = state
-
-    def sample(self, index: int, epoch: int) -> Sample:
-        """Returns `image`, `target` and `label` of a crop; see `IsimSamples`."""
-        return self._samples.sample(self._items[index], epoch)
-
-    def build_model(self) -> IsimNetwork:
-        """Returns the network with the weights of the phase before, or its initial ones."""
-        model = build_isim(self._config.network, len(self._context.class_names), load_weights=self._previous is None)
-        if self._previous is not None:
-            model.classifier.load_state_dict(self._previous[0].classifier.state_dict())
-            if model.decoder is not None and self._previous[0].decoder is not None:
-                model.decoder.load_state_dict(self._previous[0].decoder.state_dict())
-        if self._context.device == "cuda":
-            from timm.layers import convert_sync_batchnorm  # torch's own drops the activation of timm's BatchNormAct2d
-
-            model = convert_sync_batchnorm(model)
-        return model
-
-    def parameter_groups(self, model: nn.Module) -> Sequence[Mapping[str, Any]]:
-        """Returns encoder, branch and decoder with their learning rates."""
-        assert isinstance(model, IsimNetwork)
-        config = self._config
-        return model.parameter_groups(config.encoder_lr, config.head_lr, config.decoder_lr, config.biases)
-
-    def losses(self, model: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
-        """Returns both losses and their sum."""
-        logits_NBF, pixel_logits_BCHW = model(batch["image"])
-        targets = batch["target"].expand_as(logits_NBF).flatten(0, 1)
-        classification = F.multilabel_soft_margin_loss(logits_NBF.float().flatten(0, 1), targets)
-        if pixel_logits_BCHW is None:
-            return {"loss": classification, "classification": classification}
-        losses_BHW = modified_cross_entropy(pixel_logits_BCHW.float(), batch["label"])
-        counted_BHW = (batch["label"] != IGNORE_INDEX).to(losses_BHW.dtype)
-        segmentation = share_of_global_mean(losses_BHW, counted_BHW)
-        loss = classification + self._config.segmentation_weight * segmentation
-        return {"loss": loss, "classification": classification, "segmentation": segmentation}
-
-    def save(self, model: nn.Module, path: Path) -> None:
-        """Writes the network and where its training stood."""
-        assert isinstance(model, IsimNetwork)
-        assert self._end is not None
-        networks.save_isim(model, self._end, path)

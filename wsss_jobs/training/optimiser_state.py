@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-NamedState = dict[str, dict[str, Any]]
+from wsss_jobs.training.task import NamedState
 
 
 def named_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> NamedState:

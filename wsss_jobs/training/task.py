@@ -11,7 +11,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.training.optimiser_state import NamedState
 from wsss_jobs.training.schedule import num_steps_per_epoch, poly_factor
 
 if TYPE_CHECKING:  # configs of trainings hold a `Schedule`, and are read where nothing is trained
@@ -19,6 +18,7 @@ if TYPE_CHECKING:  # configs of trainings hold a `Schedule`, and are read where 
     from torch import nn
 
 Sample = dict[str, "torch.Tensor"]
+NamedState = dict[str, dict[str, Any]]  # of an optimiser: parameter name -> its values
 
 
 class Schedule(BaseModel):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from models.backbones import EncoderConfig, Tap
 from models.classifiers.cam import CamClassifierConfig, build_cam_classifier
-from models.classifiers.isim import IsimConfig, build_isim
+from models.classifiers.isim import build_isim
+from models.classifiers.isim_config import IsimConfig
 from models.errors import InvalidInputError
 from models.segmentation.heads import DecoderHead
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from models.backbones import EncoderConfig
 from models.classifiers.cam import CamClassifierConfig
-from models.classifiers.isim import IsimConfig
+from models.classifiers.isim_config import IsimConfig
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError

@@ -12,9 +12,10 @@ from torch import nn
 from models.affinity.affinitynet import AffinityNet, build_affinitynet
 from models.affinity.config import AffinityNetConfig
 from models.affinity.irnet import IRNet
-from models.backbones import EncoderConfig, build_encoder
+from models.backbones import Encoder, EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, build_cam_classifier
 from models.classifiers.config import CamClassifierConfig
+from models.groupwise import GroupwiseConfig, GroupwiseNet, build_groupwise
 from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
 
@@ -33,6 +34,30 @@ def load_classifier(path: Path) -> CamClassifier:
     stored = _load(path, "cam_classifier")
     config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
     model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return _ready(model)
+
+
+def load_classifier_encoder(path: Path) -> tuple[EncoderConfig, Encoder]:
+    """Returns the encoder of a classifier's file, of either kind, and its config."""
+    kind = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("kind")
+    if kind == "groupwise":
+        groupwise = load_groupwise(path)
+        return groupwise.config.encoder, groupwise.encoder
+    classifier = load_classifier(path)
+    return classifier.config.encoder, classifier.encoder
+
+
+def save_groupwise(model: GroupwiseNet, path: Path) -> None:
+    """Writes the network and what is needed to build it again."""
+    _save(path, "groupwise", asdict(model.config), model, num_foreground=model.num_foreground)
+
+
+def load_groupwise(path: Path) -> GroupwiseNet:
+    """Returns the network of `save_groupwise`, in evaluation mode, on the CPU."""
+    stored = _load(path, "groupwise")
+    config = TypeAdapter(GroupwiseConfig).validate_python(stored["config"])
+    model = build_groupwise(config, stored["num_foreground"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
     return _ready(model)
 

@@ -11,7 +11,11 @@ from wsss_jobs.stages.base import StageSpec
 
 _CLASSES = {
     "train_classifier": "TrainClassifier",
+    "train_single_label_classifier": "TrainSingleLabelClassifier",
+    "predict_classes": "PredictClasses",
+    "train_groupwise": "TrainGroupwise",
     "infer_cams": "InferCams",
+    "infer_groupwise_cams": "InferGroupwiseCams",
     "read_cams": "ReadCams",
     "make_affinity_labels": "MakeAffinityLabels",
     "train_affinity": "TrainAffinity",
@@ -19,6 +23,8 @@ _CLASSES = {
     "make_affinity_scores": "MakeAffinityScores",
     "train_affinitynet": "TrainAffinityNet",
     "random_walk_psa": "RandomWalkPsa",
+    "label_with_saliency": "LabelWithSaliency",
+    "localise_boxes": "LocaliseBoxes",
     "label_partially": "LabelPartially",
     "propagate_gcn": "PropagateGcn",
     "refine_masks": "RefineMasks",

@@ -2,15 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from wsss_jobs.comparison.config import load_comparison
+from wsss_jobs.comparison.config import load_comparison, shipped_comparisons
 from wsss_jobs.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[4]
+WSGCN = [name for name in shipped_comparisons() if name.startswith("wsgcn")]
 
 
-@pytest.mark.parametrize(
-    "source", ["wsgcn_voc", "wsgcn_small", str(REPOSITORY / "benchmarks" / "real_voc_compare.yaml")]
-)
+@pytest.mark.parametrize("source", [*WSGCN, str(REPOSITORY / "benchmarks" / "real_voc_compare.yaml")])
 def test_shipped_comparisons_hold_the_paper(source):
     comparison = load_comparison(source)
     table_1 = {row.method: row.published.get("miou") for row in comparison.tables["table_1"].rows}

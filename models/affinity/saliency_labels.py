@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InvalidInputError
+from models.images import min_max
 
 IGNORE_INDEX = 255
 
@@ -72,9 +73,7 @@ def saliency_label(
     if cam_KHW.shape[1:] != saliency_HW.shape:
         msg = f"saliency map is {saliency_HW.shape}, CAMs are {cam_KHW.shape[1:]}; they must have one size"
         raise InvalidInputError(msg)
-    lowest = cam_KHW.min(axis=(1, 2), keepdims=True)
-    span = cam_KHW.max(axis=(1, 2), keepdims=True) - lowest
-    cam_KHW = (cam_KHW - lowest) / np.where(span > 0, span, 1.0)
+    cam_KHW = min_max(cam_KHW)
     scores_CHW = np.concatenate([1.0 - saliency_HW[None] / np.float32(255.0), cam_KHW])
     plain_HW = np.array((0, *class_ids), dtype=np.uint8)[scores_CHW.argmax(axis=0)]
     label_HW = plain_HW.copy()

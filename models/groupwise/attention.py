@@ -25,11 +25,11 @@ def attend(
         return _attend(query_BNc, key_BMc, value_BMC, scale)
     blocks = [
         checkpoint(_attend, block_BRc, key_BMc, value_BMC, scale, use_reentrant=False)
-        for block_BRc in query_BNc.split(num_rows, dim=1)
+        for block_BRc in torch.split(query_BNc, num_rows, dim=1)
     ]
     return torch.cat(blocks, dim=1)
 
 
 def _attend(query_BNc: torch.Tensor, key_BMc: torch.Tensor, value_BMC: torch.Tensor, scale: float) -> torch.Tensor:
-    heads = (x[:, None] for x in (query_BNc, key_BMc, value_BMC))  # fused kernels want four dimensions
-    return F.scaled_dot_product_attention(*heads, scale=scale)[:, 0]
+    query, key, value = query_BNc[:, None], key_BMc[:, None], value_BMC[:, None]  # fused kernels want four dimensions
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)[:, 0]

@@ -1,13 +1,15 @@
-"""Which group-wise network: encoder, graph, read-outs, and the weights of its losses."""
+"""Which group-wise network: encoder, graph, read-outs, the weights of its losses, and how its maps are taken."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from models.backbones import EncoderConfig
+from models.backbones.config import EncoderConfig
 from models.errors import InvalidInputError
 
 CoAttentionForm = Literal["symmetric", "transposed", "directed"]
 NodeState = Literal["features", "class_maps"]
+Readout = Literal["ensemble", "graph", "intermediate"]
+CamNormalisation = Literal["max", "min_max"]
 
 
 def _reject(message: str) -> None:
@@ -140,3 +142,24 @@ class GroupwiseConfig:
     def has_edge_supervision(self) -> bool:
         """Whether edges are supervised."""
         return self.group_size > 1 and self.loss.edge > 0
+
+
+@dataclass(frozen=True)
+class GroupCamOptions:
+    """How maps are read.
+
+    Attributes:
+        input_px: Images are resized to squares of this side, whatever their aspect (or the next side that the encoder
+            takes), as in training.
+        scales: Factors of `input_px`; maps of several scales are added up.
+        flip: See each image mirrored too, in a group of mirror images.
+        readout: `ensemble` averages the maps before and behind the graph; `graph` and `intermediate` take one.
+        normalisation: `max`: negative values become 0, and each class is divided by its maximum. `min_max`: the lowest
+            value becomes 0 and the highest 1.
+    """
+
+    input_px: int = 224
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    readout: Readout = "ensemble"
+    normalisation: CamNormalisation = "max"

@@ -6,42 +6,19 @@ serves in every group that the image is in.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from models.classifiers.multi_scale_cam import CAM_STRIDE, MultiScaleCam, normalise_cam, resample_maps
+from models.classifiers.config import CAM_STRIDE
+from models.classifiers.multi_scale_cam import MultiScaleCam, normalise_cam, resample_maps
 from models.errors import InvalidInputError
+from models.groupwise.config import GroupCamOptions
 from models.groupwise.network import GroupMaps, GroupwiseNet
-from models.images import check_image, resize
+from models.images import check_image, min_max, resize
 
-Readout = Literal["ensemble", "graph", "intermediate"]
-CamNormalisation = Literal["max", "min_max"]
 Views = tuple[torch.Tensor, ...]
-
-
-@dataclass(frozen=True)
-class GroupCamOptions:
-    """How maps are read.
-
-    Attributes:
-        input_px: Images are resized to squares of this side, whatever their aspect (or the next side that the encoder
-            takes), as in training.
-        scales: Factors of `input_px`; maps of several scales are added up.
-        flip: See each image mirrored too, in a group of mirror images.
-        readout: `ensemble` averages the maps before and behind the graph; `graph` and `intermediate` take one.
-        normalisation: `max`: negative values become 0, and each class is divided by its maximum. `min_max`: the lowest
-            value becomes 0 and the highest 1.
-    """
-
-    input_px: int = 224
-    scales: tuple[float, ...] = (1.0,)
-    flip: bool = False
-    readout: Readout = "ensemble"
-    normalisation: CamNormalisation = "max"
 
 
 class GroupCamReader:
@@ -126,7 +103,9 @@ class GroupCamReader:
         return torch.stack(chosen).mean(dim=0)
 
     def _normalised(self, cam_KHW: torch.Tensor) -> torch.Tensor:
-        return normalise_cam(cam_KHW).cpu() if self._options.normalisation == "max" else min_max(cam_KHW).cpu()
+        if self._options.normalisation == "max":
+            return normalise_cam(cam_KHW).cpu()
+        return torch.from_numpy(min_max(cam_KHW.cpu().numpy()))
 
     def _check(self, groups: Sequence[Sequence[Views]], class_ids: Sequence[int]) -> None:
         if not groups or not all(groups):
@@ -135,11 +114,3 @@ class GroupCamReader:
         if not class_ids or min(class_ids) < 1 or max(class_ids) > self._model.num_foreground:
             msg = f"class_ids must be 1 to {self._model.num_foreground} and at least one; got {list(class_ids)}"
             raise InvalidInputError(msg)
-
-
-def min_max(cam_KHW: torch.Tensor) -> torch.Tensor:
-    """Returns each map stretched to 0..1; a map without contrast becomes 0."""
-    lowest, highest = cam_KHW.amin(dim=(1, 2)), cam_KHW.amax(dim=(1, 2))
-    span = (highest - lowest)[:, None, None]
-    stretched = (cam_KHW - lowest[:, None, None]) / span.clamp(min=torch.finfo(cam_KHW.dtype).tiny)
-    return torch.where(span > 0, stretched, 0.0)

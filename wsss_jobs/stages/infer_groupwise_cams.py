@@ -4,22 +4,25 @@ The graph is there at inference too: an image is looked at together with partner
 training, drawn by its id alone, so its CAMs do not depend on who else is being worked on.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from models.groupwise.group_cams import CamNormalisation, GroupCamOptions, GroupCamReader, Readout, Views
-from wsss_jobs import networks
+from models.groupwise.config import CamNormalisation, GroupCamOptions, Readout
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
 from wsss_jobs.records import Cams, ClassPrediction, GroupwiseCheckpoint
 from wsss_jobs.stages.base import DatasetView, ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 from wsss_jobs.training.group_sampling import GroupSampler, SamplingName
+
+if TYPE_CHECKING:
+    from models.groupwise.group_cams import Views
 
 _CACHE_BYTES = 256 << 20  # of nodes; VGG-16 at 224 px has 1.6 MB an image and view
 
@@ -70,6 +73,9 @@ class InferGroupwiseCams(ItemStage):
         return {port: kind for port, kind in cls.READS.items() if port != "predictions" or config.labels == "predicted"}
 
     def __init__(self, config: InferGroupwiseCamsConfig, context: StageContext) -> None:
+        from models.groupwise.group_cams import GroupCamReader  # needs torch, and planning does without
+        from wsss_jobs import networks
+
         assert context.dataset is not None
         self._config = config
         self._seed = context.seed
@@ -84,6 +90,8 @@ class InferGroupwiseCams(ItemStage):
         self._nodes = _NodeCache()
 
     def _one(self, entry: ItemInput) -> Ok:
+        import torch  # needed on workers only, like the networks
+
         class_ids = self._class_ids(entry)
         if not class_ids:
             message = "has no tags, and CAMs are of tags; leave images without objects out of the data set"

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from models.classifiers.boxes import Box, largest_boxes
-from models.classifiers.multi_scale_cam import CAM_STRIDE
-from models.groupwise.group_cams import min_max
+from models.classifiers.config import CAM_STRIDE
+from models.images import min_max
 from wsss_jobs.records import Cams, ClassPrediction, Mask
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageConfig, StageContext
 from wsss_jobs.stages.cam_sizes import check_finite
@@ -75,6 +74,6 @@ def boxes_of_map(cams: Cams, class_id: int, thresholds: list[float], size_hw: tu
 
     Edges lie on multiples of 4 px, or on the image's border.
     """
-    map_1hw = torch.from_numpy(cams.cam_Khw[[cams.class_ids.index(class_id)]].astype(np.float32))
-    boxes = largest_boxes(min_max(map_1hw)[0].numpy(), thresholds)
+    map_1hw = cams.cam_Khw[[cams.class_ids.index(class_id)]].astype(np.float32)
+    boxes = largest_boxes(min_max(map_1hw)[0], thresholds)
     return [None if box is None else box.in_pixels(CAM_STRIDE, size_hw) for box in boxes]

@@ -4,12 +4,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch.nn import functional as F
 
-from models.images import resize, scaled_size
-from wsss_jobs import networks
 from wsss_jobs.records import ClassifierCheckpoint, ClassPrediction
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 
@@ -37,20 +33,17 @@ class PredictClasses(ItemStage):
     RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
 
     def __init__(self, config: PredictClassesConfig, context: StageContext) -> None:
+        from wsss_jobs import networks  # needs torch, and planning does without
+
         self._config = config
-        self._device = context.device
         self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
         self._model.to(context.device)
 
-    @torch.no_grad()
     def _one(self, entry: ItemInput) -> Ok:
-        size_hw = scaled_size(entry.image.shape[:2], self._config.long_side_px / max(entry.image.shape[:2]))
-        image_3HW = self._model.encoder.normalisation(resize(entry.image, size_hw))
-        height, width = self._model.config.encoder.padded_size(size_hw)
-        image_3HW = F.pad(image_3HW, (0, width - size_hw[1], 0, height - size_hw[0])).to(self._device)
-        logits_NBF = self._model(torch.stack([image_3HW, image_3HW.flip(-1)]))
-        probability_F = torch.softmax(logits_NBF.mean(dim=(0, 1)), dim=0)
+        from models.classifiers.class_probabilities import class_probabilities
+
+        probability_F = class_probabilities(self._model, entry.image, self._config.long_side_px)
         top = probability_F.topk(min(self._config.num_classes, len(probability_F)))
-        probabilities = top.values.cpu().numpy().astype(np.float32)
+        probabilities = top.values.numpy().astype(np.float32)
         record = ClassPrediction(tuple(int(index) + 1 for index in top.indices), probabilities)
         return Ok(record, {"confidence": float(probabilities[0])})

@@ -3,16 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
-from torch import nn
-from torch.nn import functional as F
-
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.records import ClassifierCheckpoint
 from wsss_jobs.stages.base import StageConfig, StageContext, StageResources, TrainStage
-from wsss_jobs.stages.train_classifier import ClassifierTask, TrainClassifierConfig
-from wsss_jobs.training.task import ItemReader, Sample
+from wsss_jobs.stages.train_classifier import TrainClassifierConfig
+from wsss_jobs.training.task import ItemReader, TrainTask
 
 
 class TrainSingleLabelClassifierConfig(TrainClassifierConfig):
@@ -36,12 +32,14 @@ class TrainSingleLabelClassifier(TrainStage):
     RESOURCES: ClassVar[StageResources] = StageResources(num_cpus=2, num_gpus=1)
 
     @staticmethod
-    def task(config: Any, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader) -> "OneClassTask":
+    def task(config: Any, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader) -> TrainTask:
         """Returns the training.
 
         Raises:
             StageError: No images are left to learn from, or one has not exactly one tag.
         """
+        from wsss_jobs.stages.train_single_label_classifier_task import OneClassTask  # needs torch, unlike planning
+
         kept = [item for item in items if not config.splits or item.split in config.splits]
         if not kept:
             raise StageError(f"train_single_label_classifier: no images of splits {list(config.splits)}")
@@ -52,13 +50,3 @@ class TrainSingleLabelClassifier(TrainStage):
                     "have one; take train_classifier, or leave it out"
                 )
         return OneClassTask(config, context, kept, reader)
-
-
-class OneClassTask(ClassifierTask):
-    """Cross-entropy over the classes, for each head of the classifier."""
-
-    def losses(self, model: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
-        """Returns the mean cross-entropy over images and heads."""
-        logits_NBF = model(batch["image"])
-        targets = batch["target"].argmax(dim=1).expand(len(logits_NBF), -1).flatten()
-        return {"loss": F.cross_entropy(logits_NBF.float().flatten(0, 1), targets)}

@@ -58,15 +58,21 @@ def main() -> None:
     comparison = load_comparison(str(COMPARISON))
     if arguments.seeds:
         comparison = comparison.model_copy(update={"seeds": arguments.seeds})
-    jobs = prepare_comparison(comparison, [*all_places(data, store), *subset(data, store, num_images)])
+    places = [*all_places(data, store), *subset(data, store, num_images)]
+    path = arguments.json or (store / f"real_voc_compare_{num_images}.json" if num_images else RESULTS)
+    if not compare(comparison, places, store / "seconds_compare.json", path):
+        sys.exit(1)
 
+
+def compare(comparison: Comparison, places: Sequence[str], seconds_path: Path, path: Path) -> bool:
+    """Runs and scores a comparison, prints it and writes its figures; returns whether all variants ran."""
+    jobs = prepare_comparison(comparison, places)
     console = Console()
-    with Stopwatch(console, store / "seconds_compare.json") as watch:
+    with Stopwatch(console, seconds_path) as watch:
         outcomes = run_variants(jobs, lambda job: run(job, watch))
     scores = {part: score_methods(comparison, jobs, keep) for part, keep in parts().items()}
     show(console, comparison, scores, outcomes)
     console.print(f"Comparison: {write_results(comparison, jobs, scores['all'], outcomes)}", highlight=False)
-    path = arguments.json or (store / f"real_voc_compare_{num_images}.json" if num_images else RESULTS)
     content = {
         **figures(comparison, scores),
         "margins": margins(comparison, scores),
@@ -77,8 +83,7 @@ def main() -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
-    if content["failed"]:
-        sys.exit(1)
+    return not content["failed"]
 
 
 def subset(data: Path, store: Path, num_images: int | None) -> list[str]:

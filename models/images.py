@@ -83,6 +83,14 @@ def strided_size(size_hw: Sequence[int], stride: int) -> tuple[int, int]:
     return (size_hw[0] - 1) // stride + 1, (size_hw[1] - 1) // stride + 1
 
 
+def min_max(maps_KHW: np.ndarray) -> np.ndarray:
+    """Returns each float map stretched to 0..1; a map without contrast becomes 0."""
+    lowest_K11 = maps_KHW.min(axis=(1, 2), keepdims=True)
+    span_K11 = maps_KHW.max(axis=(1, 2), keepdims=True) - lowest_K11
+    stretched_KHW: np.ndarray = (maps_KHW - lowest_K11) / np.where(span_K11 > 0, span_K11, np.ones_like(span_K11))
+    return stretched_KHW
+
+
 def stride_of(grid_hw: Sequence[int], size_hw: Sequence[int]) -> int:
     """Returns the stride of a feature grid of an image: the smallest power of two for which the sizes fit.
 

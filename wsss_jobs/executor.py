@@ -154,6 +154,7 @@ def _stage_job(run: RunContext, stage: PlannedStage, sink: StageFolder | None) -
         device=stage.resources.device_on(run.device),
         num_threads=max(1, int(stage.resources.num_cpus)),
         run_id=run.run_id,
+        all_items=ItemTable.of(run.dataset.items) if stage.spec.NEEDS_DATASET else (),
     )
 
 

@@ -12,11 +12,12 @@ from torch import nn
 from models.affinity.affinitynet import AffinityNet, build_affinitynet
 from models.affinity.config import AffinityNetConfig
 from models.affinity.irnet import IRNet
-from models.backbones import EncoderConfig, build_encoder
+from models.backbones import Encoder, EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, build_cam_classifier
 from models.classifiers.config import CamClassifierConfig
 from models.classifiers.isim import IsimNetwork, build_isim
 from models.classifiers.isim_config import IsimConfig
+from models.groupwise import GroupwiseConfig, GroupwiseNet, build_groupwise
 from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
 from wsss_jobs.training.task import TrainingState
@@ -55,6 +56,29 @@ def load_isim(path: Path) -> tuple[IsimNetwork, TrainingState]:
     model = build_isim(config, stored["num_foreground"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
     return _ready(model), TrainingState(**stored["training"])
+
+
+def load_classifier_encoder(path: Path) -> tuple[EncoderConfig, Encoder]:
+    """Returns the encoder of a classifier's file, of either kind, and its config."""
+    if _kind(path) == "groupwise":
+        groupwise = load_groupwise(path)
+        return groupwise.config.encoder, groupwise.encoder
+    classifier = load_classifier(path)
+    return classifier.config.encoder, classifier.encoder
+
+
+def save_groupwise(model: GroupwiseNet, path: Path) -> None:
+    """Writes the network and what is needed to build it again."""
+    _save(path, "groupwise", asdict(model.config), model, num_foreground=model.num_foreground)
+
+
+def load_groupwise(path: Path) -> GroupwiseNet:
+    """Returns the network of `save_groupwise`, in evaluation mode, on the CPU."""
+    stored = _load(path, "groupwise")
+    config = TypeAdapter(GroupwiseConfig).validate_python(stored["config"])
+    model = build_groupwise(config, stored["num_foreground"], load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return _ready(model)
 
 
 def save_irnet(model: IRNet, encoder: EncoderConfig, path: Path) -> None:

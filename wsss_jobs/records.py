@@ -74,6 +74,35 @@ class AffinityScores:
 
 
 @dataclass(frozen=True)
+class ClassPrediction:
+    """What a classifier takes an image for, the likeliest class first; stored as Parquet.
+
+    Attributes:
+        class_ids: `[n]`, from 1.
+        probabilities: `[n]` float32, descending.
+    """
+
+    storage: ClassVar[Storage] = "tensors"
+
+    class_ids: tuple[int, ...]
+    probabilities: np.ndarray
+
+    @property
+    def top_class(self) -> int:
+        """The likeliest class."""
+        return self.class_ids[0]
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """Returns the named arrays that are stored."""
+        return {"class_ids": np.array(self.class_ids, dtype=np.int32), "probabilities": self.probabilities}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors) -> Self:
+        """Returns the record that `to_tensors` stored."""
+        return cls(tuple(int(c) for c in tensors["class_ids"]), tensors["probabilities"])
+
+
+@dataclass(frozen=True)
 class LabelMap:
     """A label image, stored as a palette PNG: class ids, 255 ignore."""
 
@@ -150,6 +179,11 @@ class IsimCheckpoint(ClassifierCheckpoint):
 
 
 @dataclass(frozen=True)
+class GroupwiseCheckpoint(ClassifierCheckpoint):
+    """A trained group-wise classifier. Whoever wants a classifier's encoder can have that of this one."""
+
+
+@dataclass(frozen=True)
 class AffinityCheckpoint:
     """A trained affinity network of either kind: `model.pt` with its config and state dict."""
 
@@ -169,10 +203,12 @@ class SegmentationCheckpoint:
     """A trained segmentation network: `model.pt` with its config and state dict."""
 
 
-Record = Cams | AffinityScores | LabelMap | ClassScores
+TensorRecord = Cams | AffinityScores | ClassPrediction
+Record = TensorRecord | LabelMap | ClassScores
 ARTIFACTS: tuple[type, ...] = (
     ClassifierCheckpoint,
     IsimCheckpoint,
+    GroupwiseCheckpoint,
     IRNetCheckpoint,
     AffinityNetCheckpoint,
     SegmentationCheckpoint,

@@ -7,7 +7,7 @@ from typing import Any
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.pipeline import PlannedStage
-from wsss_jobs.records import INSTANCE_MASKS, AffinityScores, Cams, LabelMap, Mask, Record, label_map
+from wsss_jobs.records import INSTANCE_MASKS, LabelMap, Mask, Record, TensorRecord, label_map
 from wsss_jobs.storage.instance_rows import InstanceRow
 from wsss_jobs.storage.manifest import StageKind
 from wsss_jobs.storage.object_store import ObjectStore
@@ -34,12 +34,12 @@ class StageFolder:
         if issubclass(self.record_type, LabelMap):
             variants = self.record_type.variants
             return label_map(self.record_type, {name: self.outputs.read_mask(item, name) for name in variants})
-        tensor_type = AffinityScores if issubclass(self.record_type, AffinityScores) else Cams
-        return tensor_type.from_tensors(self.outputs.read_tensors(item.item_id))
+        record: Record = self.record_type.from_tensors(self.outputs.read_tensors(item.item_id))  # type: ignore[attr-defined]
+        return record
 
     def commit(self, item: DatasetItem, record: Record) -> dict[str, Any]:
         """Stores the record; returns what the receipt says of it."""
-        if isinstance(record, Cams | AffinityScores):
+        if isinstance(record, TensorRecord):
             return {"tensors_sha256": self.outputs.commit_tensors(item, record.to_tensors())}
         if not isinstance(record, LabelMap):
             raise StageError(f"{type(record).__name__} is streamed and cannot be stored")

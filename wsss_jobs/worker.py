@@ -12,8 +12,19 @@ from wsss_jobs.errors import DataError, StorageError
 from wsss_jobs.heap import keep_freed_memory
 from wsss_jobs.records import Record
 from wsss_jobs.stage_io import StageFolder, StageInputs
-from wsss_jobs.stages.base import Device, Failed, ItemInput, ItemStage, Ok, StageConfig, StageContext, guarded
+from wsss_jobs.stages.base import (
+    DatasetView,
+    Device,
+    Failed,
+    ItemInput,
+    ItemStage,
+    Ok,
+    StageConfig,
+    StageContext,
+    guarded,
+)
 from wsss_jobs.storage.artifacts import default_cache_root
+from wsss_jobs.storage.mask_facts import score_column
 from wsss_jobs.storage.object_store import AccessDeniedError, ObjectNotFoundError, ObjectStore, TornObjectError
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.uris import read_uri
@@ -32,6 +43,7 @@ class StageJob:
         run_store: Holds the weight files that the config names by digest.
         num_threads: Threads that the worker may use.
         run_id: The run, as metrics name it.
+        all_items: The data set, for a stage in which an item depends on others; else empty.
     """
 
     name: str
@@ -45,6 +57,7 @@ class StageJob:
     device: Device
     num_threads: int
     run_id: str
+    all_items: Sequence[DatasetItem] = ()
 
     def __call__(self) -> "StageWorker":
         """Returns the worker; loads its weights."""
@@ -65,7 +78,8 @@ class StageWorker:
         artifacts = {
             port: folder.outputs.local_copy(CHECKPOINT_KEY).parent for port, folder in job.inputs.artifacts.items()
         }
-        self._context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts)
+        dataset = DatasetView(job.all_items, _OtherItems(job.inputs)) if job.spec.NEEDS_DATASET else None
+        self._context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts, dataset)
         self._config = _localised(job)
         self._stage = job.spec(self._config, self._context)
         self._cpu_stage: ItemStage | None = None
@@ -138,6 +152,22 @@ class StageWorker:
     def _columns(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Returns facts under the names of a receipt's columns."""
         return {key if key == "masks" else f"{self.name}_{key}": value for key, value in facts.items()}
+
+
+class _OtherItems:
+    """Reads images and stored records of any item."""
+
+    def __init__(self, inputs: StageInputs) -> None:
+        self._inputs = inputs
+
+    def image(self, item: DatasetItem) -> Any:
+        return read_image(item)
+
+    def record(self, port: str, item: DatasetItem) -> Any:
+        return _read_record(self._inputs.stored[port], item)
+
+    def score(self, port: str, item: DatasetItem, column: str) -> float | None:
+        return score_column(self._inputs.stored[port].outputs.folder, column).get(item.item_id)
 
 
 def read_image(item: DatasetItem) -> Any:

@@ -68,7 +68,7 @@ def multi_scale_cam(
         agreements.append(flip_agreement(maps_2Kyx))
         maps_1Kyx = maps_2Kyx.sum(dim=0, keepdim=True)
         for products, out_stride in ((cams, CAM_STRIDE), (high_res, 1)):
-            products.append(_resample(maps_1Kyx, scaled_HW3.shape[:2], size_hw, out_stride, config, resampling))
+            products.append(resample_maps(maps_1Kyx, scaled_HW3.shape[:2], size_hw, out_stride, config, resampling))
     return MultiScaleCam(
         cam_Khw=normalise_cam(torch.cat(cams).sum(0)).cpu(),
         high_res_KHW=normalise_cam(torch.cat(high_res).sum(0)).cpu(),
@@ -95,7 +95,7 @@ def _flipped_maps(model: CamClassifier, image_HW3: np.ndarray) -> torch.Tensor:
     return torch.stack([maps_2Kyx[0], maps_2Kyx[1].flip(-1)])
 
 
-def _resample(
+def resample_maps(
     maps_1Kyx: torch.Tensor,
     scaled_hw: Sequence[int],
     size_hw: Sequence[int],
@@ -103,6 +103,7 @@ def _resample(
     config: EncoderConfig,
     resampling: CamResampling,
 ) -> torch.Tensor:
+    """Returns the maps of an image that was resized to `scaled_hw`, on the `out_stride` grid of its own `size_hw`."""
     if config.is_corner_aligned:
         return _resample_aligned(maps_1Kyx, scaled_hw, size_hw, config.output_stride, out_stride)
     if resampling == "psa":

@@ -75,12 +75,15 @@ def small_voc(tmp_path_factory):
 def test_packages_hand_out_their_networks_when_asked():
     code = """
 import sys
-import models.backbones, models.segmentation
+import models.backbones, models.groupwise, models.segmentation
 from models.backbones import EncoderConfig
+from models.groupwise import GroupwiseConfig
 from models.segmentation import DeepLabConfig
 assert "torch" not in sys.modules
 from models.backbones import Encoder, Tap, build_encoder
+from models.groupwise import GroupMaps, GroupwiseNet, build_groupwise
 from models.segmentation import DeepLab, build_deeplab
+assert build_groupwise.__module__ == "models.groupwise.network"
 assert build_encoder.__module__ == "models.backbones.build" and DeepLab.__module__ == "models.segmentation.deeplab"
 try:
     models.segmentation.build_deeplap

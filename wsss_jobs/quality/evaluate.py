@@ -12,12 +12,14 @@ from wsss_jobs.quality.boundary_iou import boundary_counts, boundary_iou
 from wsss_jobs.quality.each_item import each_item
 from wsss_jobs.quality.scores import IGNORE_INDEX, SegmentationScores, confusion_matrix, scores
 from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
-from wsss_jobs.records import AffinityLabel, AffinityScores, Cams, LabelMap, Mask, PartialLabel
+from wsss_jobs.records import AffinityLabel, AffinityScores, Cams, ClassPrediction, LabelMap, Mask, PartialLabel
 from wsss_jobs.stage_io import StageFolder, stage_folder
 from wsss_jobs.stages.cam_sizes import full_resolution
 from wsss_jobs.storage.mask_png import decode_mask
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.uris import read_uri
+
+_NOT_SCORED = (AffinityLabel, AffinityScores, ClassPrediction)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def evaluate_run(plan: Plan, dataset: Dataset, run_store: ObjectStore) -> list[E
         return []
     found: list[Evaluation] = []
     for stage in plan.stages:
-        if stage.is_streamed or stage.is_training or stage.spec.WRITES in (AffinityLabel, AffinityScores):
+        if stage.is_streamed or stage.is_training or stage.spec.WRITES in _NOT_SCORED:
             continue
         folder = stage_folder(stage, run_store)
         if folder.outputs.manifest() is not None:

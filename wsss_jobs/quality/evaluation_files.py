@@ -1,7 +1,8 @@
 """Evaluations at rest, under `evaluation/`.
 
 `<recipe>.json` holds all scores, `<recipe>-images.parquet` a row an image, `<recipe>-confusion.parquet` the confusion
-matrices (pixels of each pair of classes that occurs), `<recipe>-label-free.json` what was found without masks.
+matrices (pixels of each pair of classes that occurs), `<recipe>-label-free.json` what was found without masks,
+`<recipe>-localisation.json` how CAMs fit boxes.
 """
 
 import json
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from wsss_jobs.quality.evaluate import Evaluation
 from wsss_jobs.quality.label_free import LabelFree
+from wsss_jobs.quality.localisation import Localisation
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.tables import TableKind, table_of_rows, write_table
 
@@ -45,6 +47,12 @@ def write_evaluations(run_store: ObjectStore, recipe_name: str, evaluations: Seq
 def write_label_free(run_store: ObjectStore, recipe_name: str, found: LabelFree) -> None:
     """Writes what the stages of a run say of each other, replacing an earlier one."""
     run_store.put(f"evaluation/{recipe_name}-label-free.json", json.dumps(asdict(found), indent=1).encode() + b"\n")
+
+
+def write_localisation(run_store: ObjectStore, recipe_name: str, found: Sequence[Localisation]) -> None:
+    """Writes how CAMs fit boxes, replacing an earlier one."""
+    content = [asdict(each) for each in found]
+    run_store.put(f"evaluation/{recipe_name}-localisation.json", json.dumps(content, indent=1).encode() + b"\n")
 
 
 def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:

@@ -45,6 +45,8 @@ def gallery_layers(view: RunView) -> tuple[Layer, ...]:
     layers = [step_layer(step, store) for step in view.steps]
     if view.has_truth:
         layers.append(truth_layer())
+    if any(item.boxes_xywh for item in view.job.dataset.items):
+        layers.append(Layer("True boxes", "", _draw_true_boxes))
     if view.has_truth and view.final is not None:
         draw = partial(_draw_mistakes, stage_folder(view.final.stage, store), view.final.variant)
         layers.append(Layer("Mistakes", "", draw, is_mistakes=True))
@@ -81,6 +83,14 @@ def _draw_grid_label(folder: StageFolder, variant: str, item: DatasetItem, size:
 
 def _draw_truth(item: DatasetItem, size: Size) -> NDArray[np.uint8]:
     return label_overlay(fit_label(read_truth(item), size))
+
+
+def _draw_true_boxes(item: DatasetItem, size: Size) -> NDArray[np.uint8]:
+    """Returns the boxes as rectangles of the image's only class, or of the first one where it has several."""
+    label_HW = np.zeros((item.height_px, item.width_px), dtype=np.uint8)
+    for x, y, width, height in item.boxes_xywh:
+        label_HW[round(y) : round(y + height), round(x) : round(x + width)] = item.labels[0] if item.labels else 1
+    return label_overlay(fit_label(label_HW, size))
 
 
 def _draw_mistakes(folder: StageFolder, variant: str, item: DatasetItem, size: Size) -> NDArray[np.uint8]:

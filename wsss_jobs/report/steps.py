@@ -19,6 +19,7 @@ _PRODUCERS = {
     "train_segmentation": "Segmentation network",
     "predict_masks": "Segmentation network",  # from a file
 }
+_OWN_TITLES = {"label_with_saliency": "CAM and saliency", "localise_boxes": "Boxes"}
 _CAM_TITLE, _AFFINITY_TITLE, _PARTIAL_TITLE = "CAM", "Affinity label", "Partial label"
 
 
@@ -65,6 +66,8 @@ def _mask_steps(stage: PlannedStage, plan: Plan) -> list[Step]:
 
 def _producer(stage: PlannedStage, plan: Plan) -> str:
     """Returns the method whose scores, or whose network, a mask stage reads; its own where it reads nothing."""
+    if stage.spec.NAME in _OWN_TITLES:
+        return _OWN_TITLES[stage.spec.NAME]
     for name in stage.inputs.values():
         kind = plan.stage(name).spec.NAME
         return _PRODUCERS.get(kind, kind.replace("_", " "))

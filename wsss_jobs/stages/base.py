@@ -97,6 +97,19 @@ class ItemInput:
 
 
 @dataclass(frozen=True)
+class DatasetView:
+    """The images of the run, for a stage in which an item depends on others.
+
+    Attributes:
+        items: All items of the data set, in its order.
+        reader: Reads their images, and the records of the stage's ports.
+    """
+
+    items: Sequence[DatasetItem]
+    reader: ItemReader
+
+
+@dataclass(frozen=True)
 class StageContext:
     """What a stage gets once, on the worker.
 
@@ -106,6 +119,7 @@ class StageContext:
         device: Where networks and solvers run.
         num_threads: Threads that the worker may use.
         artifacts: Local folder of each artifact, by port name.
+        dataset: Of a stage that says `NEEDS_DATASET`; else None.
     """
 
     class_names: tuple[str, ...]
@@ -113,6 +127,7 @@ class StageContext:
     device: Device
     num_threads: int
     artifacts: Mapping[str, Path]
+    dataset: DatasetView | None = None
 
     @property
     def num_classes(self) -> int:
@@ -176,12 +191,14 @@ class ItemStage(StageSpec):
 
     Attributes:
         NEEDS_IMAGE: Whether `process` gets the decoded images.
+        NEEDS_DATASET: Whether what an item becomes depends on other items of the data set.
         NAMES_WEIGHTS: Whether its config can name weight files.
         BATCH_SIZES: Items a call on each device, where the recipe names no number. More feeds an accelerator better;
             fewer lose less when a process dies.
     """
 
     NEEDS_IMAGE: ClassVar[bool] = True
+    NEEDS_DATASET: ClassVar[bool] = False
     NAMES_WEIGHTS: ClassVar[bool] = False
     BATCH_SIZES: ClassVar[Mapping[Device, int]] = {"cpu": 1, "cuda": 1}
 

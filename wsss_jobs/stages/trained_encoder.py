@@ -17,10 +17,10 @@ def encoder_or_classifiers(
     """
     if config is not None:
         return config, build_encoder(config)
-    classifier = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+    own, trained = networks.load_classifier_encoder(context.artifacts["classifier"] / networks.FILE_NAME)
     if dilate is None:
-        return classifier.config.encoder, classifier.encoder
-    dilated = replace(classifier.config.encoder, dilate=dilate)
+        return own, trained
+    dilated = replace(own, dilate=dilate)
     encoder = build_encoder(dilated, load_weights=False)
-    encoder.load_state_dict(classifier.encoder.state_dict())
+    encoder.load_state_dict(trained.state_dict())
     return dilated, encoder

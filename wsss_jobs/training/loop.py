@@ -226,4 +226,4 @@ def _optimiser(groups: list[dict[str, Any]], task: TrainTask) -> torch.optim.Opt
     schedule = task.schedule
     if schedule.optimiser == "adamw":
         return torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
-    return torch.optim.SGD(groups, momentum=schedule.momentum, weight_decay=schedule.weight_decay)
+    return torch.optim.SGD(groups, **schedule.sgd_options())

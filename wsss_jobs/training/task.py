@@ -54,6 +54,10 @@ class Schedule(BaseModel):
         """Returns what learning rates are multiplied by at step 0, 1, ... of `num_steps`."""
         return poly_factor(step, num_steps, self.poly_power)
 
+    def sgd_options(self) -> dict[str, Any]:
+        """Returns what SGD is built with."""
+        return {"momentum": self.momentum, "weight_decay": self.weight_decay}
+
 
 class ItemReader(Protocol):
     """Reads what a training stage is given of one item."""

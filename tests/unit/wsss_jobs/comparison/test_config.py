@@ -6,8 +6,6 @@ from wsss_jobs.comparison.config import load_comparison, shipped_comparisons
 from wsss_jobs.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[4]
-
-
 WSGCN = [name for name in shipped_comparisons() if name.startswith("wsgcn")]
 
 

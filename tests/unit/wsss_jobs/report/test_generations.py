@@ -11,7 +11,7 @@ from wsss_jobs.report.generations import generations
 from wsss_jobs.report.page import _environment
 from wsss_jobs.report.score_tables import StepScore
 
-STEP = StepScore("CAM mask", "isim_masks_1", "", 0.5, 0.5, 0.5, 0.5, None, 1, 0, False, False)
+STEP = StepScore("CAM mask", "isim_masks_1", "", 0.5, None, 0.5, 0.5, 0.5, None, 1, 0, False, False)
 AFTER = [
     {"stage": "infer_cams"},
     {"stage": "read_cams"},

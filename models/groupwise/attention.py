@@ -31,5 +31,6 @@ def attend(
 
 
 def _attend(query_BNc: torch.Tensor, key_BMc: torch.Tensor, value_BMC: torch.Tensor, scale: float) -> torch.Tensor:
-    query, key, value = query_BNc[:, None], key_BMc[:, None], value_BMC[:, None]  # fused kernels want four dimensions
+    # Fused kernels want four dimensions: there is one head.
+    query, key, value = query_BNc[:, None], key_BMc[:, None], value_BMC[:, None]
     return F.scaled_dot_product_attention(query, key, value, scale=scale)[:, 0]

@@ -15,6 +15,7 @@ from wsss_jobs.records import Cams, ClassPrediction
 from wsss_jobs.stages.base import DatasetView, Failed, ItemInput, Ok, StageContext
 from wsss_jobs.stages.infer_groupwise_cams import InferGroupwiseCams, InferGroupwiseCamsConfig
 from wsss_jobs.stages.train_groupwise import GroupSchedule, TrainGroupwise, TrainGroupwiseConfig
+from wsss_jobs.stages.trained_encoder import encoder_or_classifiers
 
 CONTEXT = StageContext(("cat", "dog"), seed=3, device="cpu", num_threads=1, artifacts={})
 ENCODER = {"name": "timm/test_efficientnet", "weights": None, "output_stride": 16, "size_multiple": 16}
@@ -247,3 +248,12 @@ def test_a_readout_that_was_not_trained_is_named():
     model = build_groupwise(config, 2, load_weights=False)
     with pytest.raises(ValueError, match="readout 'intermediate': the network was trained without it"):
         GroupCamReader(model, GroupCamOptions(readout="intermediate"))
+
+
+def test_later_stages_can_have_the_encoder(trained):
+    context = StageContext(("cat", "dog"), 3, "cpu", 1, {"classifier": trained[2]})
+    config, encoder = encoder_or_classifiers(None, context)
+    network = networks.load_groupwise(trained[2] / networks.FILE_NAME)
+    assert config == network.config.encoder
+    for mine, theirs in zip(encoder.parameters(), network.encoder.parameters(), strict=True):
+        assert torch.equal(mine, theirs)

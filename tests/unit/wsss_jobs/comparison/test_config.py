@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from wsss_jobs.comparison.config import load_comparison, shipped_comparisons
+from wsss_jobs.comparison.config import load_comparison
 from wsss_jobs.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[4]
-WSGCN = [name for name in shipped_comparisons() if name.startswith("wsgcn")]
+WSGCN = ["wsgcn_voc", "wsgcn_small"]
 
 
 @pytest.mark.parametrize("source", [*WSGCN, str(REPOSITORY / "benchmarks" / "real_voc_compare.yaml")])

@@ -89,6 +89,7 @@ def test_the_page_draws_them():
         "facts": SimpleNamespace(num_truths=1),
         "steps": [STEP],
         "chart_width": 240,
+        "confusion": None,
     }
     for shown, given in ((1, found), (0, None)):
         html = _environment().from_string(page).render(**content, chart_height=110, generations=given)

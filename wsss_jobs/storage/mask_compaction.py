@@ -49,7 +49,8 @@ def compact_masks(outputs: "StageOutputs", ranges: Sequence[ItemNames], receipts
                 tables.append(masks_table(rows, theirs))
                 num_before += len(items)
             writer.write_table(pa.concat_tables(tables).combine_chunks())
-    pa.default_memory_pool().release_unused()  # what the ranges took, before the digests take theirs
+            tables.clear()
+            pa.default_memory_pool().release_unused()  # Arrow would keep some 100 MB of what ranges took
     sets = []
     for variant in outputs.mask_variants:
         keys = (outputs.mask_key(item, variant) for items in ranges for item in items)

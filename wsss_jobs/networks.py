@@ -9,6 +9,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from models.adversarial.classifier import AcrClassifier, AcrClassifierConfig, build_acr_classifier
+from models.adversarial.reconstructor import Reconstructor, ReconstructorConfig, build_reconstructor
 from models.affinity.affinitynet import AffinityNet, AffinityNetConfig, build_affinitynet
 from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
@@ -18,18 +20,42 @@ from wsss_jobs.errors import StageError
 
 FILE_NAME = "model.pt"
 _FORMAT = 1
+_CAM_CLASSIFIER = "cam_classifier"
+_ACR_CLASSIFIER = "acr_classifier"
 
 
-def save_classifier(model: CamClassifier, path: Path) -> None:
+def save_classifier(model: CamClassifier | AcrClassifier, path: Path) -> None:
     """Writes the classifier and what is needed to build it again."""
-    _save(path, "cam_classifier", asdict(model.config), model, num_foreground=model.head.out_channels)
+    kind = _ACR_CLASSIFIER if isinstance(model, AcrClassifier) else _CAM_CLASSIFIER
+    _save(path, kind, asdict(model.config), model, num_foreground=model.num_foreground)
 
 
-def load_classifier(path: Path) -> CamClassifier:
-    """Returns the classifier of `save_classifier`, in evaluation mode, on the CPU."""
-    stored = _load(path, "cam_classifier")
-    config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
-    model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
+def load_classifier(path: Path) -> CamClassifier | AcrClassifier:
+    """Returns the classifier of `save_classifier`, of whichever kind, in evaluation mode, on the CPU."""
+    if _kind(path) == _ACR_CLASSIFIER:
+        stored = _load(path, _ACR_CLASSIFIER)
+        acr_config = TypeAdapter(AcrClassifierConfig).validate_python(stored["config"])
+        model: CamClassifier | AcrClassifier = build_acr_classifier(
+            acr_config, stored["num_foreground"], load_weights=False
+        )
+    else:
+        stored = _load(path, _CAM_CLASSIFIER)
+        config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
+        model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return model.eval()
+
+
+def save_reconstructor(model: Reconstructor, path: Path) -> None:
+    """Writes the reconstructor and what is needed to build it again."""
+    _save(path, "reconstructor", asdict(model.config), model, num_classes=model.num_classes)
+
+
+def load_reconstructor(path: Path) -> Reconstructor:
+    """Returns the network of `save_reconstructor`, in evaluation mode, on the CPU."""
+    stored = _load(path, "reconstructor")
+    config = TypeAdapter(ReconstructorConfig).validate_python(stored["config"])
+    model = build_reconstructor(config, stored["num_classes"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
     return model.eval()
 
@@ -78,11 +104,15 @@ def load_deeplab(path: Path) -> DeepLab:
 
 def load_affinity(path: Path) -> tuple[IRNet | AffinityNet, EncoderConfig]:
     """Returns the affinity network of a file, whichever of the two it holds, and its encoder's config."""
-    kind = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("kind")
-    if kind != "affinitynet":
+    if _kind(path) != "affinitynet":
         return load_irnet(path)
     model = load_affinitynet(path)
     return model, model.config.encoder
+
+
+def _kind(path: Path) -> str | None:
+    kind: str | None = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("kind")
+    return kind
 
 
 def _save(path: Path, kind: str, config: dict[str, Any], model: nn.Module, **extra: Any) -> None:

@@ -145,6 +145,11 @@ class ClassifierCheckpoint:
 
 
 @dataclass(frozen=True)
+class ReconstructorCheckpoint:
+    """A trained reconstructor (ACR): `model.pt` with its config and state dict."""
+
+
+@dataclass(frozen=True)
 class AffinityCheckpoint:
     """A trained affinity network of either kind: `model.pt` with its config and state dict."""
 
@@ -167,6 +172,7 @@ class SegmentationCheckpoint:
 Record = Cams | AffinityScores | LabelMap | ClassScores
 ARTIFACTS: tuple[type, ...] = (
     ClassifierCheckpoint,
+    ReconstructorCheckpoint,
     IRNetCheckpoint,
     AffinityNetCheckpoint,
     SegmentationCheckpoint,

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field, field_validator
 
 from models.affinity.affinity_labels import IGNORE_INDEX
-from models.classifiers.multi_scale_cam import CAM_STRIDE, normalise_cam
+from models.classifiers.multi_scale_cam import CAM_STRIDE
+from models.classifiers.normalised_cam import divided_by_maximum
 from models.crf.dense_crf import DenseCRF
 from models.images import resize
 from models.pooled_grid import cell_means, reduced_image
@@ -72,4 +73,4 @@ class LabelPartially(ItemStage):
         if self._stride == CAM_STRIDE:
             return cams.cam_Khw, resize(entry.image, cams.cam_Khw.shape[1:], "lanczos")
         cam_Khw = cell_means(full_resolution(cams, entry.item), self._stride)
-        return normalise_cam(torch.from_numpy(cam_Khw)).numpy(), reduced_image(entry.image, self._stride)
+        return divided_by_maximum(torch.from_numpy(cam_Khw)).numpy(), reduced_image(entry.image, self._stride)

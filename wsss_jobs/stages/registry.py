@@ -11,6 +11,8 @@ from wsss_jobs.stages.base import StageSpec
 
 _CLASSES = {
     "train_classifier": "TrainClassifier",
+    "train_acr": "TrainAcr",
+    "train_reconstructor": "TrainReconstructor",
     "infer_cams": "InferCams",
     "read_cams": "ReadCams",
     "make_affinity_labels": "MakeAffinityLabels",

@@ -1,9 +1,10 @@
 """Network files: a config and a state dict in one `model.pt`, loadable with `weights_only=True`."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import TypeAdapter
@@ -15,33 +16,58 @@ from models.affinity.affinitynet import AffinityNet, AffinityNetConfig, build_af
 from models.affinity.irnet import IRNet
 from models.backbones import EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, CamClassifierConfig, build_cam_classifier
+from models.classifiers.class_token_transformer import (
+    ClassTokenConfig,
+    ClassTokenTransformer,
+    build_class_token_transformer,
+)
 from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
 
 FILE_NAME = "model.pt"
 _FORMAT = 1
-_CAM_CLASSIFIER = "cam_classifier"
-_ACR_CLASSIFIER = "acr_classifier"
+
+Classifier = CamClassifier | AcrClassifier | ClassTokenTransformer
+"""The networks that CAMs are inferred with."""
 
 
-def save_classifier(model: CamClassifier | AcrClassifier, path: Path) -> None:
-    """Writes the classifier and what is needed to build it again."""
-    kind = _ACR_CLASSIFIER if isinstance(model, AcrClassifier) else _CAM_CLASSIFIER
+class _Maker(NamedTuple):
+    network: type[Classifier]
+    config: type[Any]
+    build: Callable[..., Any]
+
+
+_CLASSIFIERS = {
+    "cam_classifier": _Maker(CamClassifier, CamClassifierConfig, build_cam_classifier),
+    "acr_classifier": _Maker(AcrClassifier, AcrClassifierConfig, build_acr_classifier),
+    "class_token_transformer": _Maker(ClassTokenTransformer, ClassTokenConfig, build_class_token_transformer),
+}
+
+
+def save_classifier(model: Classifier, path: Path) -> None:
+    """Writes the classifier, of whichever kind, and what is needed to build it again."""
+    [kind] = [kind for kind, maker in _CLASSIFIERS.items() if type(model) is maker.network]
     _save(path, kind, asdict(model.config), model, num_foreground=model.num_foreground)
 
 
-def load_classifier(path: Path) -> CamClassifier | AcrClassifier:
+def load_classifier(path: Path) -> Classifier:
     """Returns the classifier of `save_classifier`, of whichever kind, in evaluation mode, on the CPU."""
-    if _kind(path) == _ACR_CLASSIFIER:
-        stored = _load(path, _ACR_CLASSIFIER)
-        acr_config = TypeAdapter(AcrClassifierConfig).validate_python(stored["config"])
-        model: CamClassifier | AcrClassifier = build_acr_classifier(
-            acr_config, stored["num_foreground"], load_weights=False
-        )
-    else:
-        stored = _load(path, _CAM_CLASSIFIER)
-        config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
-        model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
+    kind = _kind(path)
+    return _load_classifier(path, kind if kind in _CLASSIFIERS else "cam_classifier")
+
+
+def load_transformer(path: Path) -> ClassTokenTransformer:
+    """Returns the class-token transformer of `save_classifier`, in evaluation mode, on the CPU."""
+    model = _load_classifier(path, "class_token_transformer")
+    assert isinstance(model, ClassTokenTransformer)
+    return model
+
+
+def _load_classifier(path: Path, kind: str) -> Classifier:
+    maker = _CLASSIFIERS[kind]
+    stored = _load(path, kind)
+    config = TypeAdapter(maker.config).validate_python(stored["config"])
+    model: Classifier = maker.build(config, stored["num_foreground"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
     return model.eval()
 

@@ -145,6 +145,11 @@ class ClassifierCheckpoint:
 
 
 @dataclass(frozen=True)
+class TransformerCheckpoint(ClassifierCheckpoint):
+    """A trained class-token transformer: a classifier that also says which patches belong together."""
+
+
+@dataclass(frozen=True)
 class ReconstructorCheckpoint:
     """A trained reconstructor (ACR): `model.pt` with its config and state dict."""
 
@@ -172,6 +177,7 @@ class SegmentationCheckpoint:
 Record = Cams | AffinityScores | LabelMap | ClassScores
 ARTIFACTS: tuple[type, ...] = (
     ClassifierCheckpoint,
+    TransformerCheckpoint,
     ReconstructorCheckpoint,
     IRNetCheckpoint,
     AffinityNetCheckpoint,

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from models.backbones import Encoder, EncoderConfig, build_encoder
+from models.classifiers.class_token_transformer import ClassTokenTransformer
 from wsss_jobs import networks
+from wsss_jobs.errors import StageError
 from wsss_jobs.stages.base import StageContext
 
 
@@ -14,10 +16,15 @@ def encoder_or_classifiers(
 
     Args:
         dilate: `dilate` of the classifier's encoder in the new network; None leaves it.
+
+    Raises:
+        StageError: The classifier has no encoder with taps.
     """
     if config is not None:
         return config, build_encoder(config)
     classifier = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+    if isinstance(classifier, ClassTokenTransformer):
+        raise StageError("encoder: null takes the classifier's, and a transformer has no taps; name an encoder instead")
     if dilate is None:
         return classifier.config.encoder, classifier.encoder
     dilated = replace(classifier.config.encoder, dilate=dilate)

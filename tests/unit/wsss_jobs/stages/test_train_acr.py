@@ -108,7 +108,7 @@ def test_both_networks_learn_in_turns_each_with_its_own_rates():
     reconstructor, classifier = job.players(model)
     assert (reconstructor.prefix, classifier.prefix) == ("reconstructor_", "")
     assert {group["lr"] for group in classifier.groups} == {0.1, 0.2}
-    assert {group["lr"] for group in reconstructor.groups} == {0.3, 0.4, 0.8, 4.0}  # 0.8: the one bias, x2
+    assert {group["lr"] for group in reconstructor.groups} == {0.3, 0.6, 0.4, 0.8, 4.0}  # biases: x2
     transposed = {id(layer.conv.weight) for layer in model.reconstructor.decoder.up}
     [fast] = [group for group in reconstructor.groups if group["lr"] == 4.0]
     assert {id(parameter) for parameter in fast["params"]} == transposed

@@ -1,19 +1,25 @@
 """Network files: a config and a state dict in one `model.pt`, loadable with `weights_only=True`."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from models.adversarial.classifier import AcrClassifier, build_acr_classifier
+from models.adversarial.config import AcrClassifierConfig, ReconstructorConfig
+from models.adversarial.reconstructor import Reconstructor, build_reconstructor
 from models.affinity.affinitynet import AffinityNet, build_affinitynet
 from models.affinity.config import AffinityNetConfig
 from models.affinity.irnet import IRNet
 from models.backbones import Encoder, EncoderConfig, build_encoder
 from models.classifiers.cam import CamClassifier, build_cam_classifier
+from models.classifiers.class_token_config import ClassTokenConfig
+from models.classifiers.class_token_transformer import ClassTokenTransformer, build_class_token_transformer
 from models.classifiers.config import CamClassifierConfig
 from models.classifiers.isim import IsimNetwork, build_isim
 from models.classifiers.isim_config import IsimConfig
@@ -26,19 +32,70 @@ FILE_NAME = "model.pt"
 _FORMAT = 1
 Network = TypeVar("Network", bound=nn.Module)
 
-
-def save_classifier(model: CamClassifier, path: Path) -> None:
-    """Writes the classifier and what is needed to build it again."""
-    _save(path, "cam_classifier", asdict(model.config), model, num_foreground=model.head.out_channels)
+Classifier = CamClassifier | AcrClassifier | ClassTokenTransformer
+"""The networks that CAMs are inferred with."""
 
 
-def load_classifier(path: Path) -> CamClassifier:
-    """Returns the classifier of `save_classifier`, or that of `save_isim`, in evaluation mode, on the CPU."""
+class _Maker(NamedTuple):
+    network: type[Classifier]
+    config: type[Any]
+    build: Callable[..., Any]
+
+
+_CLASSIFIERS = {
+    "cam_classifier": _Maker(CamClassifier, CamClassifierConfig, build_cam_classifier),
+    "acr_classifier": _Maker(AcrClassifier, AcrClassifierConfig, build_acr_classifier),
+    "class_token_transformer": _Maker(ClassTokenTransformer, ClassTokenConfig, build_class_token_transformer),
+}
+
+
+def save_classifier(model: Classifier, path: Path) -> None:
+    """Writes the classifier, of whichever kind, and what is needed to build it again."""
+    [kind] = [kind for kind, maker in _CLASSIFIERS.items() if type(model) is maker.network]
+    _save(path, kind, asdict(model.config), model, num_foreground=model.num_foreground)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Returns the classifier of `save_classifier`, of whichever kind, or that of `save_isim`; evaluation mode, CPU."""
+    kind = _kind(path)
+    return _load_classifier(path, kind) if kind in _CLASSIFIERS else load_cam_classifier(path)
+
+
+def load_cam_classifier(path: Path) -> CamClassifier:
+    """Returns the `CamClassifier` of `save_classifier`, or that of `save_isim`, in evaluation mode, on the CPU.
+
+    Raises:
+        StageError: It is a classifier of another kind.
+    """
     if _kind(path) == "isim":
         return load_isim(path)[0].classifier
-    stored = _load(path, "cam_classifier")
-    config = TypeAdapter(CamClassifierConfig).validate_python(stored["config"])
-    model = build_cam_classifier(config, stored["num_foreground"], load_weights=False)
+    return cast("CamClassifier", _load_classifier(path, "cam_classifier"))
+
+
+def load_transformer(path: Path) -> ClassTokenTransformer:
+    """Returns the class-token transformer of `save_classifier`, in evaluation mode, on the CPU."""
+    return cast("ClassTokenTransformer", _load_classifier(path, "class_token_transformer"))
+
+
+def _load_classifier(path: Path, kind: str) -> Classifier:
+    maker = _CLASSIFIERS[kind]
+    stored = _load(path, kind)
+    config = TypeAdapter(maker.config).validate_python(stored["config"])
+    model: Classifier = maker.build(config, stored["num_foreground"], load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return _ready(model)
+
+
+def save_reconstructor(model: Reconstructor, path: Path) -> None:
+    """Writes the reconstructor and what is needed to build it again."""
+    _save(path, "reconstructor", asdict(model.config), model, num_classes=model.num_classes)
+
+
+def load_reconstructor(path: Path) -> Reconstructor:
+    """Returns the network of `save_reconstructor`, in evaluation mode, on the CPU."""
+    stored = _load(path, "reconstructor")
+    config = TypeAdapter(ReconstructorConfig).validate_python(stored["config"])
+    model = build_reconstructor(config, stored["num_classes"], load_weights=False)
     model.load_state_dict(stored["state_dict"])
     return _ready(model)
 
@@ -59,11 +116,17 @@ def load_isim(path: Path) -> tuple[IsimNetwork, TrainingState]:
 
 
 def load_classifier_encoder(path: Path) -> tuple[EncoderConfig, Encoder]:
-    """Returns the encoder of a classifier's file, of either kind, and its config."""
+    """Returns the encoder of a classifier's file, of whichever kind, and its config.
+
+    Raises:
+        StageError: The classifier has no encoder with taps.
+    """
     if _kind(path) == "groupwise":
         groupwise = load_groupwise(path)
         return groupwise.config.encoder, groupwise.encoder
     classifier = load_classifier(path)
+    if isinstance(classifier, ClassTokenTransformer):
+        raise StageError("encoder: null takes the classifier's, and a transformer has no taps; name an encoder instead")
     return classifier.config.encoder, classifier.encoder
 
 

@@ -184,6 +184,16 @@ class GroupwiseCheckpoint(ClassifierCheckpoint):
 
 
 @dataclass(frozen=True)
+class TransformerCheckpoint(ClassifierCheckpoint):
+    """A trained class-token transformer: a classifier that also says which patches belong together."""
+
+
+@dataclass(frozen=True)
+class ReconstructorCheckpoint:
+    """A trained reconstructor (ACR): `model.pt` with its config and state dict."""
+
+
+@dataclass(frozen=True)
 class AffinityCheckpoint:
     """A trained affinity network of either kind: `model.pt` with its config and state dict."""
 
@@ -209,6 +219,8 @@ ARTIFACTS: tuple[type, ...] = (
     ClassifierCheckpoint,
     IsimCheckpoint,
     GroupwiseCheckpoint,
+    TransformerCheckpoint,
+    ReconstructorCheckpoint,
     IRNetCheckpoint,
     AffinityNetCheckpoint,
     SegmentationCheckpoint,

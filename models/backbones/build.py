@@ -16,7 +16,7 @@ from models.backbones.weights import encoder_part, load_into, load_state_dict
 from models.errors import InvalidInputError
 from models.images import CAFFE_NORMALISATION, IMAGENET_NORMALISATION, SYMMETRIC_NORMALISATION, Normalisation
 
-_NORMALISATIONS = {
+NORMALISATIONS = {
     "imagenet": IMAGENET_NORMALISATION,
     "symmetric": SYMMETRIC_NORMALISATION,
     "caffe": CAFFE_NORMALISATION,
@@ -47,8 +47,8 @@ def _torchvision(config: EncoderConfig, weights: str | None) -> Encoder:
 
     net = load_torchvision(config.name)
     if weights == "imagenet":
-        net = _downloaded(lambda: torchvision.models.get_model(config.name, weights="IMAGENET1K_V1"), config.name)
-    normalisation = _NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION)
+        net = downloaded(lambda: torchvision.models.get_model(config.name, weights="IMAGENET1K_V1"), config.name)
+    normalisation = NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION)
     encoder = torchvision_encoder(net, config.output_stride, dilate=config.dilate, normalisation=normalisation)
     if weights == "coco":
         load_into(encoder.net, _coco_state(config.name), weights)
@@ -69,7 +69,7 @@ def _coco_state(name: str) -> dict[str, torch.Tensor]:
         )
         raise InvalidInputError(msg)
     weights = torchvision.models.get_model_weights(f"deeplabv3_{name}").DEFAULT
-    state: dict[str, torch.Tensor] = _downloaded(lambda: weights.get_state_dict(progress=False), name)
+    state: dict[str, torch.Tensor] = downloaded(lambda: weights.get_state_dict(progress=False), name)
     return encoder_part(state)
 
 
@@ -84,12 +84,12 @@ def _own_network(config: EncoderConfig, weights: str | None) -> Encoder:
         )
         raise InvalidInputError(msg)
     if config.name == "resnet38":
-        encoder: Encoder = ResNet38Encoder(_NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION))
+        encoder: Encoder = ResNet38Encoder(NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION))
     elif config.name in DRN_BLOCKS:
-        encoder = drn_encoder(config.name, _NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION))
+        encoder = drn_encoder(config.name, NORMALISATIONS.get(config.normalisation, IMAGENET_NORMALISATION))
     else:
         dilation = _PSA_FC6_DILATION if config.dilate else 1
-        normalisation = _NORMALISATIONS.get(config.normalisation, CAFFE_NORMALISATION)
+        normalisation = NORMALISATIONS.get(config.normalisation, CAFFE_NORMALISATION)
         encoder = vgg16_largefov_encoder(fc6_dilation=dilation, normalisation=normalisation)
     if weights is not None:
         load_into(encoder.net, load_state_dict(weights), weights)
@@ -110,7 +110,7 @@ def _timm(config: EncoderConfig, weights: str | None) -> Encoder:
     options: dict[str, Any] = {"features_only": True, "output_stride": config.output_stride}
     if weights not in (None, "imagenet"):
         options["pretrained_cfg_overlay"] = {"file": weights, "custom_load": False}
-    net = _downloaded(lambda: timm.create_model(name, pretrained=weights is not None, **options), config.name)
+    net = downloaded(lambda: timm.create_model(name, pretrained=weights is not None, **options), config.name)
     info: Any = net.feature_info
     taps = [Tap(int(c), int(r)) for c, r in zip(info.channels(), info.reduction(), strict=True)]
     if isinstance(net, FeatureListNet):
@@ -129,13 +129,18 @@ def _stages(net: Any) -> list[list[str]]:
 
 def _timm_normalisation(net: nn.Module, config: EncoderConfig) -> Normalisation:
     if config.normalisation != "auto":
-        return _NORMALISATIONS[config.normalisation]
+        return NORMALISATIONS[config.normalisation]
     own = getattr(net, "pretrained_cfg", None) or getattr(net, "default_cfg", {})
     mean, std = own.get("mean"), own.get("std")
     return Normalisation(tuple(mean), tuple(std)) if mean and std else IMAGENET_NORMALISATION
 
 
-def _downloaded(create: Callable[[], T], name: str) -> T:
+def downloaded(create: Callable[[], T], name: str) -> T:
+    """Returns what `create` loads from a hub; `name` is the encoder in messages.
+
+    Raises:
+        InvalidInputError: No weights, or the network does not take the options.
+    """
     try:
         return create()
     except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError; hubs wrap theirs in RuntimeError

@@ -5,21 +5,24 @@ pooling, BatchNorm at its stored statistics, gradient stopped behind an early st
 BatchNorm frozen entirely, dropout before the head, the square root of VGG-16's maps.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.backbones import Encoder, build_encoder
+from models.backbones import Encoder, EncoderConfig, build_encoder
+from models.classifiers.cam_network import CamNetwork
 from models.classifiers.config import CamClassifierConfig
 from models.errors import InvalidInputError
+from models.images import Normalisation
 from models.parameter_groups import BiasRule, parameter_groups
 
 _PROBE_SIZE_PX = 65
 
 
-class CamClassifier(nn.Module):
+class CamClassifier(CamNetwork):
     """Encoder, global average pooling, and 1x1 convolutions to the foreground classes.
 
     Output channel k is class id k + 1: the background has no tag and no channel.
@@ -31,12 +34,24 @@ class CamClassifier(nn.Module):
             msg = f"a classifier needs at least one foreground class; got {num_foreground}"
             raise InvalidInputError(msg)
         self.encoder = encoder
+        self.num_foreground = num_foreground
         encoder.trains_batch_norm = config.train_batch_norm
         self.head = nn.Conv2d(encoder.taps[-1].channels, num_foreground, kernel_size=1, bias=False)
         if config.head_init == "xavier":
             nn.init.xavier_uniform_(self.head.weight)
         self.config = config
-        self.side_heads = nn.ModuleList(_side_heads(encoder, num_foreground, config))
+        widths = side_layer_channels(encoder, config.side_layers, config.encoder.name)
+        self.side_heads = nn.ModuleList(nn.Conv2d(n, num_foreground, kernel_size=1, bias=False) for n in widths)
+
+    @property
+    def encoder_config(self) -> EncoderConfig:
+        """Stride, padding and alignment of the maps."""
+        return self.config.encoder
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The encoder's."""
+        return self.encoder.normalisation
 
     def forward(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         """Returns each head's logits `[num_heads, B, num_foreground]`, that of the last tap first.
@@ -97,24 +112,27 @@ def build_cam_classifier(
 
 
 @torch.no_grad()
-def _side_heads(encoder: Encoder, num_foreground: int, config: CamClassifierConfig) -> list[nn.Conv2d]:
-    """Returns a head for each side layer.
+def side_layer_channels(encoder: Encoder, side_layers: Sequence[str], name: str) -> list[int]:
+    """Returns the width of each side layer.
+
+    Args:
+        name: The encoder, in messages.
 
     Raises:
         InvalidInputError: There is no such layer, or it has another stride than the last tap.
     """
-    unknown = [name for name in config.side_layers if name not in encoder.layer_names]
+    unknown = [layer for layer in side_layers if layer not in encoder.layer_names]
     if unknown:
         names = ", ".join(encoder.layer_names) or "none: this network cannot be cut"
-        msg = f"side_layers: {config.encoder.name} has no layer {unknown[0]!r}; its layers are {names}"
+        msg = f"side_layers: {name} has no layer {unknown[0]!r}; its layers are {names}"
         raise InvalidInputError(msg)
-    if not config.side_layers:
+    if not side_layers:
         return []
     was_training = encoder.training
-    taps, sides = encoder.eval().with_layers(torch.zeros(1, 3, _PROBE_SIZE_PX, _PROBE_SIZE_PX), config.side_layers)
+    taps, sides = encoder.eval().with_layers(torch.zeros(1, 3, _PROBE_SIZE_PX, _PROBE_SIZE_PX), side_layers)
     encoder.train(was_training)
-    for name, features in zip(config.side_layers, sides, strict=True):
+    for layer, features in zip(side_layers, sides, strict=True):
         if features.shape[2:] != taps[-1].shape[2:]:
-            msg = f"side_layers: {name!r} has another stride than the last tap; take a layer behind its last stride"
+            msg = f"side_layers: {layer!r} has another stride than the last tap; take a layer behind its last stride"
             raise InvalidInputError(msg)
-    return [nn.Conv2d(features.shape[1], num_foreground, kernel_size=1, bias=False) for features in sides]
+    return [features.shape[1] for features in sides]

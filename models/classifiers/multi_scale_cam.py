@@ -2,8 +2,9 @@
 
 Source: IRN's released inference (Ahn et al., CVPR 2019): per scale the maps of the image and of its mirror are added
 at the network's stride, resized to the stride-4 grid and to full resolution, added over scales, and divided by their
-maximum; only classes that the image's tags name are kept. PSA (Ahn and Kwak, CVPR 2018) resizes each map to the size of
-the image in one step, whatever its last row and column cover, and knows no stride-4 product.
+maximum (other classifiers: see `CamNetwork.normalised`); only classes that the image's tags name are kept. PSA (Ahn and
+Kwak, CVPR 2018) and ACR (Kweon et al., CVPR 2023) resize each map to the size of the image in one step, whatever its
+last row and column cover, and know no stride-4 product.
 """
 
 from collections.abc import Sequence
@@ -14,17 +15,15 @@ import torch
 from torch.nn import functional as F
 
 from models.backbones import EncoderConfig
-from models.classifiers.cam import CamClassifier
+from models.classifiers.cam_network import CamNetwork
 from models.classifiers.config import CAM_STRIDE, DEFAULT_SCALES, CamResampling
 from models.errors import InvalidInputError
 from models.images import check_image, resize, scaled_size, strided_size
 
-_EPSILON = 1e-5  # IRN's; keeps a class that fires nowhere at zero
-
 
 @dataclass(frozen=True)
 class MultiScaleCam:
-    """CAMs of one image, each class divided by its maximum, in [0, 1].
+    """CAMs of one image in [0, 1], each class normalised as its classifier has it.
 
     Attributes:
         cam_Khw: At stride 4, float32.
@@ -39,7 +38,7 @@ class MultiScaleCam:
 
 @torch.no_grad()
 def multi_scale_cam(
-    model: CamClassifier,
+    model: CamNetwork,
     image_HW3: np.ndarray,
     class_ids: Sequence[int],
     scales: Sequence[float] = DEFAULT_SCALES,
@@ -55,10 +54,10 @@ def multi_scale_cam(
         InvalidInputError: Not an RGB image, no class ids, or one that the classifier does not have.
     """
     check_image(image_HW3)
-    _check_class_ids(class_ids, model.head.out_channels)
+    _check_class_ids(class_ids, model.num_foreground)
     size_hw = image_HW3.shape[:2]
-    config = model.config.encoder
-    channels = torch.tensor([class_id - 1 for class_id in class_ids], device=model.head.weight.device)
+    config = model.encoder_config
+    channels = torch.tensor([class_id - 1 for class_id in class_ids], device=model.device)
     cams: list[torch.Tensor] = []
     high_res: list[torch.Tensor] = []
     agreements: list[float] = []
@@ -69,11 +68,8 @@ def multi_scale_cam(
         maps_1Kyx = maps_2Kyx.sum(dim=0, keepdim=True)
         for products, out_stride in ((cams, CAM_STRIDE), (high_res, 1)):
             products.append(resample_maps(maps_1Kyx, scaled_HW3.shape[:2], size_hw, out_stride, config, resampling))
-    return MultiScaleCam(
-        cam_Khw=normalise_cam(torch.cat(cams).sum(0)).cpu(),
-        high_res_KHW=normalise_cam(torch.cat(high_res).sum(0)).cpu(),
-        flip_agreement=float(np.mean(agreements)),
-    )
+    cam_Khw, high_res_KHW = (model.normalised(torch.cat(maps).sum(0)).cpu() for maps in (cams, high_res))
+    return MultiScaleCam(cam_Khw, high_res_KHW, flip_agreement=float(np.mean(agreements)))
 
 
 def flip_agreement(maps_2Kyx: torch.Tensor) -> float:
@@ -85,11 +81,11 @@ def flip_agreement(maps_2Kyx: torch.Tensor) -> float:
     return float((low_K / high_K.clamp_min(torch.finfo(high_K.dtype).tiny)).mean())
 
 
-def _flipped_maps(model: CamClassifier, image_HW3: np.ndarray) -> torch.Tensor:
+def _flipped_maps(model: CamNetwork, image_HW3: np.ndarray) -> torch.Tensor:
     """Returns the class maps of the image, and those of its mirror image, mirrored back, `[2, C-1, y, x]`."""
     height, width = image_HW3.shape[:2]
-    padded_height, padded_width = model.config.encoder.padded_size((height, width))
-    image_3HW = model.encoder.normalisation(image_HW3).to(model.head.weight.device)
+    padded_height, padded_width = model.encoder_config.padded_size((height, width))
+    image_3HW = model.normalisation(image_HW3).to(model.device)
     image_3HW = F.pad(image_3HW, (0, padded_width - width, 0, padded_height - height))
     maps_2Kyx = model.class_maps(torch.stack([image_3HW, image_3HW.flip(-1)]))
     return torch.stack([maps_2Kyx[0], maps_2Kyx[1].flip(-1)])
@@ -155,11 +151,6 @@ def _resample_aligned(
         axes.append(cells * (2.0 / max(num_cells - 1, 1)) - 1.0)
     grid_1yx2 = torch.stack([*reversed(torch.meshgrid(*axes, indexing="ij"))], dim=-1)[None]
     return F.grid_sample(maps_1Kyx, grid_1yx2, mode="bilinear", padding_mode="border", align_corners=True)
-
-
-def normalise_cam(cam_Khw: torch.Tensor) -> torch.Tensor:
-    """Returns CAMs with each class divided by its maximum."""
-    return cam_Khw / (cam_Khw.amax(dim=(1, 2), keepdim=True) + _EPSILON)
 
 
 def _check_class_ids(class_ids: Sequence[int], num_foreground: int) -> None:

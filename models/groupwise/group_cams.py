@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from models.classifiers.config import CAM_STRIDE
-from models.classifiers.multi_scale_cam import MultiScaleCam, normalise_cam, resample_maps
+from models.classifiers.multi_scale_cam import MultiScaleCam, resample_maps
+from models.classifiers.normalised_cam import divided_by_maximum
 from models.errors import InvalidInputError
 from models.groupwise.config import GroupCamOptions
 from models.groupwise.network import GroupMaps, GroupwiseNet
@@ -104,7 +105,7 @@ class GroupCamReader:
 
     def _normalised(self, cam_KHW: torch.Tensor) -> torch.Tensor:
         if self._options.normalisation == "max":
-            return normalise_cam(cam_KHW).cpu()
+            return divided_by_maximum(cam_KHW).cpu()
         return torch.from_numpy(min_max(cam_KHW.cpu().numpy()))
 
     def _check(self, groups: Sequence[Sequence[Views]], class_ids: Sequence[int]) -> None:

@@ -1,7 +1,6 @@
 """`--set a.b=c`: one value of a recipe, by its path; stages by name, as in `stages.propagate_gcn.gcn.num_steps`."""
 
 from collections.abc import Iterable
-from copy import deepcopy
 from typing import Any
 
 from wsss_jobs.config.yaml_files import parse_value
@@ -14,7 +13,7 @@ def apply_overrides(content: dict[str, Any], overrides: Iterable[str]) -> dict[s
     Raises:
         ConfigError: No `=`, an empty path, a path through a plain value, or a stage that the recipe does not have.
     """
-    changed = deepcopy(content)
+    changed: dict[str, Any] = _unshared(content)
     for override in overrides:
         path, separator, text = override.partition("=")
         if not separator or not path:
@@ -23,6 +22,13 @@ def apply_overrides(content: dict[str, Any], overrides: Iterable[str]) -> dict[s
             )
         _assign(changed, path.split("."), parse_value(text), override)
     return changed
+
+
+def _unshared(value: Any) -> Any:
+    """Returns a copy in which what YAML's aliases share is apart: a change of one stage is none of another's."""
+    if isinstance(value, dict):
+        return {key: _unshared(each) for key, each in value.items()}
+    return [_unshared(each) for each in value] if isinstance(value, list) else value
 
 
 def _assign(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:

@@ -13,7 +13,7 @@ from wsss_jobs.storage.tables import TableKind, read_table
 
 METRICS_KEY = "metrics.parquet"
 METRICS = TableKind("training_metrics", 1)
-_NOT_LOSSES = ("epoch", "step", "seconds")
+_NOT_LOSSES = ("epoch", "step", "seconds", "peak_memory_mib")
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class LabelPartially(ItemStage):
             return cams.cam_Khw, resize(entry.image, cams.cam_Khw.shape[1:], "lanczos")
         import torch  # needed on workers only, like the networks
 
-        from models.classifiers.multi_scale_cam import normalise_cam
+        from models.classifiers.normalised_cam import divided_by_maximum
 
         cam_Khw = cell_means(full_resolution(cams, entry.item), self._stride)
-        return normalise_cam(torch.from_numpy(cam_Khw)).numpy(), reduced_image(entry.image, self._stride)
+        return divided_by_maximum(torch.from_numpy(cam_Khw)).numpy(), reduced_image(entry.image, self._stride)

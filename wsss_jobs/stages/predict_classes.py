@@ -36,7 +36,7 @@ class PredictClasses(ItemStage):
         from wsss_jobs import networks  # needs torch, and planning does without
 
         self._config = config
-        self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+        self._model = networks.load_cam_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:

@@ -14,6 +14,9 @@ def encoder_or_classifiers(
 
     Args:
         dilate: `dilate` of the classifier's encoder in the new network; None leaves it.
+
+    Raises:
+        StageError: The classifier has no encoder with taps.
     """
     if config is not None:
         return config, build_encoder(config)

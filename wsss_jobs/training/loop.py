@@ -22,10 +22,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from wsss_jobs.errors import StageError
 from wsss_jobs.heap import keep_freed_memory
-from wsss_jobs.training.optimiser_state import named_state, restore_named_state
 from wsss_jobs.training.over_workers import mean_over_workers
+from wsss_jobs.training.peak_memory import peak_memory_mib
 from wsss_jobs.training.schedule import num_steps_per_epoch, worker_batches
 from wsss_jobs.training.task import ContinuedTask, Sample, ScoredTask, TrainingState, TrainTask
+from wsss_jobs.training.turns import (
+    Turn,
+    named_states,
+    optimiser_states,
+    restore_named_states,
+    restore_optimisers,
+    take_turns,
+)
 
 _log = logging.getLogger(__name__)
 _STATE_FILE = "state.pt"
@@ -79,27 +87,20 @@ class TrainLoop:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.num_steps = task.schedule.total_steps(len(task))
-        model = task.build_model().to(memory_format=torch.channels_last)
-        groups = _trainable_groups(model, task)
-        self.model = ray.train.torch.prepare_model(model)
-        self.optimiser = _optimiser(groups, task)
-        self.base_lrs = [group["lr"] for group in self.optimiser.param_groups]
+        self.module = task.build_model().to(memory_format=torch.channels_last)
+        self.turns = take_turns(self.module, task)
+        self.module.to(self.device)  # a part that no turn trains
         self.epoch = self.step = 0
+        self.totals: dict[str, float] = {}  # sums of the losses since the epoch began
         self.history: list[dict[str, float]] = []
         self._restore()
-
-    @property
-    def module(self) -> nn.Module:
-        """The model without the wrapper that averages gradients."""
-        inner: nn.Module = getattr(self.model, "module", self.model)
-        return inner
 
     def run(self) -> nn.Module:
         """Trains what is left to train; returns the model in evaluation mode."""
         while self.step < self.num_steps and not self._is_finished():
             self._report(self._train_epoch() | self._scores())
         if isinstance(self.task, ContinuedTask):
-            self.task.end(TrainingState(self.epoch, named_state(self.module, self.optimiser)))
+            self.task.end(TrainingState(self.epoch, named_states(self.module, self.turns)))
         return self.module.eval()
 
     def _is_finished(self) -> bool:
@@ -107,50 +108,82 @@ class TrainLoop:
         return is_part and self.task.is_finished([epoch["loss"] for epoch in self.history])  # type: ignore[attr-defined]
 
     def _train_epoch(self) -> dict[str, float]:
-        self.model.train()
-        torch.manual_seed(self._epoch_seed())  # dropout: a resumed training draws what an uninterrupted one would
+        self._switch_to_training()
+        position = first = self.step - self.epoch * self._steps_per_epoch
+        self._seed_draws(0)
+        batches = self._batches(self.epoch, first)
+        if first:
+            self._seed_draws(first)  # behind the loader, which draws a number for itself
         started = time.monotonic()
-        totals: dict[str, float] = {}
-        num_batches = 0
-        for batch in islice(self._batches(self.epoch), self.num_steps - self.step):
+        for position, batch in enumerate(islice(batches, self.num_steps - self.step), start=first + 1):
             values = self._train_step(batch)
-            num_batches += 1
             for name, value in values.items():
-                totals[name] = totals.get(name, 0.0) + value
+                self.totals[name] = self.totals.get(name, 0.0) + value
             if self.on_step is not None and self.context.get_world_rank() == 0:
                 self.on_step(self.epoch, self.step, self.num_steps, values)
+            if position < self._steps_per_epoch and self.task.schedule.keeps_checkpoint(position):
+                self._checkpoint_within_epoch(position)
         self.epoch += 1
-        means = mean_over_workers({name: total / num_batches for name, total in totals.items()}, self.device)
-        return {**means, "epoch": self.epoch, "step": self.step, "seconds": time.monotonic() - started}
+        means = mean_over_workers(mean_so_far(self.totals, position), self.device)
+        self.totals = {}
+        memory_mib = peak_memory_mib(self.device)
+        _log.info("epoch %d: loss %.4f, peak memory %.0f MiB", self.epoch, means["loss"], memory_mib)
+        seconds = time.monotonic() - started
+        return {**means, "epoch": self.epoch, "step": self.step, "seconds": seconds, "peak_memory_mib": memory_mib}
+
+    def _switch_to_training(self) -> None:
+        self.module.train()
+        for turn in self.turns:
+            turn.network.train()
+
+    def _checkpoint_within_epoch(self, position: int) -> None:
+        self.totals = mean_over_workers(self.totals, self.device)  # worker 0's checkpoint is everyone's
+        self._report_with_checkpoint(mean_so_far(self.totals, position))
+        self._seed_draws(position)
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return num_steps_per_epoch(len(self.task), self.task.schedule.global_batch_size)
 
     def _scores(self) -> dict[str, float]:
         if not isinstance(self.task, ScoredTask):
             return {}
         return dict(self.task.scores(self.module.eval(), self.device))
 
-    def _epoch_seed(self) -> int:
-        words = [self.options.seed, self.epoch, self.context.get_world_rank()]
-        return int(np.random.default_rng(words).integers(2**31))
+    def _seed_draws(self, position: int) -> None:
+        """Seeds dropout, so that a resumed training draws what an uninterrupted one would.
+
+        Args:
+            position: Steps of the epoch that are done.
+        """
+        words = [self.options.seed, self.epoch, self.context.get_world_rank(), *([position] if position else [])]
+        torch.manual_seed(int(np.random.default_rng(words).integers(2**31)))
 
     def _train_step(self, batch: Sample) -> dict[str, float]:
         factor = self.task.schedule.lr_factor(self.step, self.num_steps)
-        for group, base_lr in zip(self.optimiser.param_groups, self.base_lrs, strict=True):
-            group["lr"] = base_lr * factor
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        self.step += 1
+        values: dict[str, float] = {}
+        for turn in self.turns:
+            values |= self._take(turn, batch, factor)
+        return values
+
+    def _take(self, turn: Turn, batch: Sample, lr_factor: float) -> dict[str, float]:
         half = self.task.schedule.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            losses = self.task.losses(self.model, batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.step += 1
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        if not math.isfinite(values["loss"]):
-            msg = f"the loss became {values['loss']} at step {self.step}: lower the learning rate, or check the labels"
+            losses = turn.losses(batch)
+        turn.learn(losses["loss"], lr_factor)
+        values = {f"{turn.prefix}{name}": float(value.detach()) for name, value in losses.items()}
+        loss = values[f"{turn.prefix}loss"]
+        if not math.isfinite(loss):
+            msg = (
+                f"the {turn.prefix}loss became {loss} at step {self.step}: lower the learning rate, or check the labels"
+            )
             raise StageError(msg)
         return values
 
-    def _batches(self, epoch: int) -> Iterator[Sample]:
+    def _batches(self, epoch: int, first: int) -> Iterator[Sample]:
+        """Yields this worker's batches of an epoch, from the 0-based step `first` on."""
         schedule = self.task.schedule
         shares = worker_batches(
             len(self.task),
@@ -160,7 +193,7 @@ class TrainLoop:
             self.context.get_world_rank(),
             self.context.get_world_size(),
         )
-        return iter(self._loader(epoch, shares))
+        return iter(self._loader(epoch, shares[first:]))
 
     def _loader(self, epoch: int, shares: list[list[int]]) -> "DataLoader[Sample]":
         return DataLoader(
@@ -173,6 +206,9 @@ class TrainLoop:
     def _report(self, metrics: dict[str, float]) -> None:
         """Tells Ray Train the epoch's means; worker 0 hands over the checkpoint of the epoch."""
         self.history.append(metrics)
+        self._report_with_checkpoint(metrics)
+
+    def _report_with_checkpoint(self, metrics: dict[str, float]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
             if self.context.get_world_rank() == 0:
@@ -183,7 +219,8 @@ class TrainLoop:
     def _state(self) -> dict[str, Any]:
         return {
             "model": self.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": optimiser_states(self.turns),
+            "totals": self.totals,
             "epoch": self.epoch,
             "step": self.step,
             "history": self.history,
@@ -197,9 +234,10 @@ class TrainLoop:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / _STATE_FILE, map_location=self.device, weights_only=True)
         self.module.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        restore_optimisers(self.turns, state["optimiser"])
+        self.totals = state.get("totals", {})
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
-        _log.info("training resumes at epoch %d", self.epoch)
+        _log.info("training resumes at epoch %d, step %d", self.epoch, self.step)
 
     def _continue(self) -> None:
         """Goes on where an earlier stage ended.
@@ -208,22 +246,11 @@ class TrainLoop:
         """
         start = self.task.start() if isinstance(self.task, ContinuedTask) else None
         if start is not None:
-            restore_named_state(self.module, self.optimiser, start.optimiser)
+            restore_named_states(self.module, self.turns, start.optimiser)
             self.epoch = start.epoch
-            self.step = start.epoch * num_steps_per_epoch(len(self.task), self.task.schedule.global_batch_size)
+            self.step = start.epoch * self._steps_per_epoch
 
 
-def _trainable_groups(model: nn.Module, task: TrainTask) -> list[dict[str, Any]]:
-    """Returns the optimizer groups and switches the gradient of all other parameters off, as DDP needs it."""
-    groups = [{**group, "params": list(group["params"])} for group in task.parameter_groups(model)]
-    wanted = {id(parameter) for group in groups for parameter in group["params"]}
-    for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in wanted)
-    return groups
-
-
-def _optimiser(groups: list[dict[str, Any]], task: TrainTask) -> torch.optim.Optimizer:
-    schedule = task.schedule
-    if schedule.optimiser == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
-    return torch.optim.SGD(groups, **schedule.sgd_options())
+def mean_so_far(totals: dict[str, float], num_steps: int) -> dict[str, float]:
+    """Returns the means of losses that were summed over so many steps."""
+    return {name: total / num_steps for name, total in totals.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -57,6 +57,11 @@ class Schedule(BaseModel):
     def sgd_options(self) -> dict[str, Any]:
         """Returns what SGD is built with."""
         return {"momentum": self.momentum, "weight_decay": self.weight_decay}
+
+    def keeps_checkpoint(self, step_in_epoch: int) -> bool:
+        """Returns whether the training can be resumed behind this step of an epoch; it always can behind an epoch."""
+        del step_in_epoch
+        return False
 
 
 class ItemReader(Protocol):
@@ -125,14 +130,45 @@ class TrainTask(Protocol):
     def build_model(self) -> nn.Module:
         """Returns the model with its initial weights, the same on every worker."""
 
+    def finish(self, model: nn.Module, device: torch.device) -> None:
+        """Completes the trained model on worker 0, for instance with statistics over the data."""
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Writes the trained model."""
+
+
+@runtime_checkable
+class LossTask(TrainTask, Protocol):
+    """A training of one network by one loss."""
+
     def parameter_groups(self, model: nn.Module) -> Sequence[Mapping[str, Any]]:
         """Returns optimizer groups with their initial `lr`; what is in none is not trained."""
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, torch.Tensor]:
         """Returns scalars; `loss` is minimised. Calls `model(...)`, so that gradients are averaged over workers."""
 
-    def finish(self, model: nn.Module, device: torch.device) -> None:
-        """Completes the trained model on worker 0, for instance with statistics over the data."""
 
-    def save(self, model: nn.Module, path: Path) -> None:
-        """Writes the trained model."""
+@dataclass(frozen=True)
+class Player:
+    """One network of several that take turns.
+
+    Attributes:
+        network: A part of the task's model.
+        groups: Optimizer groups with their initial `lr`; what is in none of any player is not trained.
+        losses: Called with the network as it is to be called (it may be wrapped, to average gradients over workers) and
+            a batch; returns scalars, of which `loss` is minimised, by this network alone.
+        prefix: Of its losses' names in the metrics.
+    """
+
+    network: nn.Module
+    groups: Sequence[Mapping[str, Any]]
+    losses: Callable[[nn.Module, Sample], dict[str, torch.Tensor]]
+    prefix: str = ""
+
+
+@runtime_checkable
+class AlternatingTask(TrainTask, Protocol):
+    """A training of several networks, each with an optimiser of its own, that take turns on every batch."""
+
+    def players(self, model: nn.Module) -> Sequence[Player]:
+        """Returns who trains, in the order of their turns; the last has no prefix, for its `loss` is the training's."""

@@ -67,6 +67,17 @@ def test_set_reaches_stages_by_name_and_parses_yaml():
     assert BASE["stages"][1]["scales"] == [1.0]
 
 
+def test_set_changes_one_stage_where_two_share_a_mapping_by_a_yaml_alias(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: a\ndataset: {format: voc, root: x}\nstages:\n"
+        "- {stage: train_classifier, schedule: &schedule {num_epochs: 7}}\n"
+        "- {stage: infer_cams}\n- {stage: make_affinity_labels}\n- {stage: train_affinity, schedule: *schedule}\n"
+    )
+    recipe = load_recipe(str(path), ["stages.train_affinity.schedule.num_epochs=2"])
+    assert [recipe.stages[index].config.schedule.num_epochs for index in (0, 3)] == [7, 2]
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

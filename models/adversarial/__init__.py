@@ -1,0 +1,1 @@
+"""ACR: adversarial learning of a classifier and a reconstructor (Kweon, Yoon, Yoon, CVPR 2023)."""

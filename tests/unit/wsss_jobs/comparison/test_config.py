@@ -6,7 +6,7 @@ from wsss_jobs.comparison.config import load_comparison, shipped_comparisons
 from wsss_jobs.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[4]
-WSGCN = [name for name in shipped_comparisons() if name.startswith("wsgcn")]
+WSGCN = [name for name in shipped_comparisons() if name.startswith("wsgcn") and "student" not in name]
 
 
 @pytest.mark.parametrize("source", [*WSGCN, str(REPOSITORY / "benchmarks" / "real_voc_compare.yaml")])

@@ -1,7 +1,7 @@
 """Who learns in a step: one network of most tasks, several in turn of others, each with an optimiser of its own."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray.train.torch
 import torch
@@ -73,8 +73,8 @@ def restore_named_states(model: nn.Module, turns: Sequence[Turn], states: NamedS
 def _players(model: nn.Module, task: TrainTask) -> Sequence[Player]:
     if isinstance(task, AlternatingTask):
         return task.players(model)
-    assert isinstance(task, LossTask)  # a task is one of the two
-    return [Player(model, task.parameter_groups(model), task.losses)]
+    alone = cast("LossTask", task)  # a task is one of the two
+    return [Player(model, alone.parameter_groups(model), alone.losses)]
 
 
 def _listed(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

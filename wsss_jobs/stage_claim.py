@@ -70,7 +70,7 @@ class StageClaim:
         seen_at, has_told = time.monotonic(), False
         while not is_done():
             if self._store.put_if_absent(self._key, self._content()):
-                return True
+                return self._still_to_do(is_done)
             found = self._read()
             if found != seen:
                 seen, seen_at = found, time.monotonic()
@@ -78,12 +78,19 @@ class StageClaim:
                 self._touch()
                 time.sleep(self._settle_s)  # another may take over at the same moment; the last to write has it
                 if self._owner(self._read()) == self._driver_id:
-                    return True
+                    return self._still_to_do(is_done)
                 continue
             if not has_told:
                 has_told = True
                 on_wait(f"another driver ({self._owner(found)}) is at this stage; waiting until it is done or silent")
             time.sleep(min(self._touch_s, 1.0))
+        return False
+
+    def _still_to_do(self, is_done: Callable[[], bool]) -> bool:
+        """Looks again, now that the claim is held: its last holder may have ended in between; gives it up then."""
+        if not is_done():
+            return True
+        self._release()
         return False
 
     def _keep(self, ended: threading.Event) -> None:

@@ -48,3 +48,10 @@ def test_nothing_to_do_needs_no_claim(store):
     with claim(store, "a").held(lambda: True, lambda _: None) as is_mine:
         assert not is_mine
     assert list(store.list("jobs/")) == []
+
+
+def test_a_stage_that_was_done_between_two_looks_is_not_begun_again(store):
+    looks = iter([False, True])  # the other driver ends, and gives its claim up, just after the first look
+    with claim(store, "b").held(lambda: next(looks), lambda _: None) as is_mine:
+        assert not is_mine
+    assert list(store.list("jobs/claims/")) == []

@@ -79,7 +79,10 @@ def test_every_generation_lies_under_its_own_fingerprint(undisturbed):
         assert (folder / "_MANIFEST.json").is_file()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.long] if case in ("first_masks", "between") else []) for case in CASES],
+)
 def test_a_driver_killed_goes_on_and_ends_equal(case, undisturbed, wsss, tmp_path):
     recipe, finished = undisturbed
     pattern, missing = CASES[case]

@@ -1,7 +1,7 @@
 """Network files: a config and a state dict in one `model.pt`, loadable with `weights_only=True`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -80,10 +80,8 @@ def load_transformer(path: Path) -> ClassTokenTransformer:
 def _load_classifier(path: Path, kind: str) -> Classifier:
     maker = _CLASSIFIERS[kind]
     stored = _load(path, kind)
-    config = TypeAdapter(maker.config).validate_python(stored["config"])
-    model: Classifier = maker.build(config, stored["num_foreground"], load_weights=False)
-    model.load_state_dict(stored["state_dict"])
-    return _ready(model)
+    model: Classifier = _rebuilt(stored, maker.config, maker.build, stored["num_foreground"])
+    return model
 
 
 def save_reconstructor(model: Reconstructor, path: Path) -> None:
@@ -94,10 +92,7 @@ def save_reconstructor(model: Reconstructor, path: Path) -> None:
 def load_reconstructor(path: Path) -> Reconstructor:
     """Returns the network of `save_reconstructor`, in evaluation mode, on the CPU."""
     stored = _load(path, "reconstructor")
-    config = TypeAdapter(ReconstructorConfig).validate_python(stored["config"])
-    model = build_reconstructor(config, stored["num_classes"], load_weights=False)
-    model.load_state_dict(stored["state_dict"])
-    return _ready(model)
+    return _rebuilt(stored, ReconstructorConfig, build_reconstructor, stored["num_classes"])
 
 
 def save_isim(model: IsimNetwork, state: TrainingState, path: Path) -> None:
@@ -109,10 +104,8 @@ def save_isim(model: IsimNetwork, state: TrainingState, path: Path) -> None:
 def load_isim(path: Path) -> tuple[IsimNetwork, TrainingState]:
     """Returns the network of `save_isim`, in evaluation mode, on the CPU, and where its training stood."""
     stored = _load(path, "isim")
-    config = TypeAdapter(IsimConfig).validate_python(stored["config"])
-    model = build_isim(config, stored["num_foreground"], load_weights=False)
-    model.load_state_dict(stored["state_dict"])
-    return _ready(model), TrainingState(**stored["training"])
+    model = _rebuilt(stored, IsimConfig, build_isim, stored["num_foreground"])
+    return model, TrainingState(**stored["training"])
 
 
 def load_classifier_encoder(path: Path) -> tuple[EncoderConfig, Encoder]:
@@ -138,10 +131,7 @@ def save_groupwise(model: GroupwiseNet, path: Path) -> None:
 def load_groupwise(path: Path) -> GroupwiseNet:
     """Returns the network of `save_groupwise`, in evaluation mode, on the CPU."""
     stored = _load(path, "groupwise")
-    config = TypeAdapter(GroupwiseConfig).validate_python(stored["config"])
-    model = build_groupwise(config, stored["num_foreground"], load_weights=False)
-    model.load_state_dict(stored["state_dict"])
-    return _ready(model)
+    return _rebuilt(stored, GroupwiseConfig, build_groupwise, stored["num_foreground"])
 
 
 def save_irnet(model: IRNet, encoder: EncoderConfig, path: Path) -> None:
@@ -166,10 +156,7 @@ def save_affinitynet(model: AffinityNet, path: Path) -> None:
 def load_affinitynet(path: Path) -> AffinityNet:
     """Returns the network of `save_affinitynet`, in evaluation mode, on the CPU."""
     stored = _load(path, "affinitynet")
-    config = TypeAdapter(AffinityNetConfig).validate_python(stored["config"])
-    model = build_affinitynet(config, load_weights=False)
-    model.load_state_dict(stored["state_dict"])
-    return _ready(model)
+    return _rebuilt(stored, AffinityNetConfig, build_affinitynet)
 
 
 def save_deeplab(model: DeepLab, path: Path) -> None:
@@ -180,10 +167,7 @@ def save_deeplab(model: DeepLab, path: Path) -> None:
 def load_deeplab(path: Path) -> DeepLab:
     """Returns the network of `save_deeplab`, in evaluation mode, on the CPU."""
     stored = _load(path, "deeplab")
-    config = TypeAdapter(DeepLabConfig).validate_python(stored["config"])
-    model = build_deeplab(config, stored["num_classes"], load_weights=False)
-    model.load_state_dict(stored["state_dict"])
-    return _ready(model)
+    return _rebuilt(stored, DeepLabConfig, build_deeplab, stored["num_classes"])
 
 
 def load_affinity(path: Path) -> tuple[IRNet | AffinityNet, EncoderConfig]:
@@ -192,6 +176,14 @@ def load_affinity(path: Path) -> tuple[IRNet | AffinityNet, EncoderConfig]:
         return load_irnet(path)
     model = load_affinitynet(path)
     return model, model.config.encoder
+
+
+def _rebuilt(stored: Mapping[str, Any], config_type: type[Any], build: Callable[..., Network], *sizes: int) -> Network:
+    """Returns the network of a file's content, ready for inference; `build` takes its config and then `sizes`."""
+    config = TypeAdapter(config_type).validate_python(stored["config"])
+    model = build(config, *sizes, load_weights=False)
+    model.load_state_dict(stored["state_dict"])
+    return _ready(model)
 
 
 def _ready(model: Network) -> Network:

@@ -58,15 +58,14 @@ def main() -> None:
     comparison = load_comparison(str(COMPARISON))
     if arguments.seeds:
         comparison = comparison.model_copy(update={"seeds": arguments.seeds})
-    places = [*all_places(data, store), *subset(data, store, num_images)]
+    jobs = prepare_comparison(comparison, [*all_places(data, store), *subset(data, store, num_images)])
     path = arguments.json or (store / f"real_voc_compare_{num_images}.json" if num_images else RESULTS)
-    if not compare(comparison, places, store / "seconds_compare.json", path):
+    if not compare(comparison, jobs, store / "seconds_compare.json", path):
         sys.exit(1)
 
 
-def compare(comparison: Comparison, places: Sequence[str], seconds_path: Path, path: Path) -> bool:
+def compare(comparison: Comparison, jobs: Sequence[VariantJob], seconds_path: Path, path: Path) -> bool:
     """Runs and scores a comparison, prints it and writes its figures; returns whether all variants ran."""
-    jobs = prepare_comparison(comparison, places)
     console = Console()
     with Stopwatch(console, seconds_path) as watch:
         outcomes = run_variants(jobs, lambda job: run(job, watch))

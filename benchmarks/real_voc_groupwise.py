@@ -25,6 +25,7 @@ from benchmarks.real_voc_compare import compare, subset
 from cluster.interruption import sigterm_as_ctrl_c
 from wsss_jobs.cli.compare import parse_seeds
 from wsss_jobs.comparison.config import Comparison, load_comparison
+from wsss_jobs.comparison.jobs import prepare_comparison
 
 COMPARISON = Path(__file__).with_suffix(".yaml")
 RESULTS = Path(__file__).parent / "results" / "real_voc_groupwise.json"
@@ -50,8 +51,8 @@ def main() -> None:
         comparison = only(comparison, arguments.only)
     is_check = arguments.images or arguments.only
     path = arguments.json or (store / "real_voc_groupwise_check.json" if is_check else RESULTS)
-    all_places = [*places(data, store), *subset(data, store, arguments.images)]
-    if not compare(comparison, all_places, store / "seconds_groupwise.json", path):
+    jobs = prepare_comparison(comparison, [*places(data, store), *subset(data, store, arguments.images)])
+    if not compare(comparison, jobs, store / "seconds_groupwise.json", path):
         sys.exit(1)
 
 

@@ -17,23 +17,16 @@ on.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmarks.real_voc import circumstances, weights
-from benchmarks.real_voc_compare import failures, figures, margins, parts, run, seconds, show, subset
-from benchmarks.stopwatch import Stopwatch
+from benchmarks.real_voc import weights
+from benchmarks.real_voc_compare import compare, subset
 from cluster.interruption import sigterm_as_ctrl_c
 from wsss_jobs.cli.compare import parse_seeds
 from wsss_jobs.comparison.config import Comparison, load_comparison
 from wsss_jobs.comparison.jobs import VariantJob, prepare_comparison
-from wsss_jobs.comparison.results import write_results
-from wsss_jobs.comparison.run import run_variants
-from wsss_jobs.comparison.scores import score_methods
 
 COMPARISON = Path(__file__).with_suffix(".yaml")
 RESULTS = Path(__file__).parent / "results" / "real_voc_isim.json"
@@ -51,25 +44,8 @@ def main() -> None:
         comparison = comparison.model_copy(update={"seeds": arguments.seeds})
     overrides = [*places(arguments.data, store), *subset(arguments.data, store, arguments.images)]
     jobs = chosen(comparison, prepare_comparison(comparison, overrides), arguments.variants)
-
-    console = Console()
-    with Stopwatch(console, store / "seconds_isim.json") as watch:
-        outcomes = run_variants(jobs, lambda job: run(job, watch))
-    scores = {part: score_methods(comparison, jobs, keep) for part, keep in parts().items()}
-    show(console, comparison, scores, outcomes)
-    console.print(f"Comparison: {write_results(comparison, jobs, scores['all'], outcomes)}", highlight=False)
-    content = {
-        **figures(comparison, scores),
-        "margins": margins(comparison, scores),
-        **seconds(jobs, watch),
-        "seeds": list(comparison.seeds),
-        "failed": failures(outcomes),
-        **circumstances(len(jobs[0].job.dataset.items)),
-    }
     path = arguments.json or (RESULTS if arguments.images is None else store / f"real_voc_isim_{arguments.images}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    if content["failed"]:
+    if not compare(comparison, jobs, store / "seconds_isim.json", path):
         sys.exit(1)
 
 

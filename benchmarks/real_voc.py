@@ -20,7 +20,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +29,8 @@ from benchmarks.stopwatch import Stopwatch
 from wsss_jobs.config.recipe import load_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.job import PreparedJob, prepare, run_job
-from wsss_jobs.quality.evaluate import Evaluation, evaluate_run
+from wsss_jobs.quality.evaluate import KeepItem, evaluate_parts, evaluate_run
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.report.build import build_report
 
 RECIPE = Path(__file__).with_suffix(".yaml")
@@ -74,6 +74,13 @@ def half_of(item: DatasetItem) -> str:
     return "other_half" if digest[0] % 2 else "tuned_half"
 
 
+PARTS: dict[str, KeepItem] = {
+    "all": lambda _: True,
+    "tuned_half": lambda item: half_of(item) == "tuned_half",
+    "other_half": lambda item: half_of(item) == "other_half",
+}
+
+
 def places(data: Path, store: Path) -> list[str]:
     """Returns where data set, store and the classifier's weights are, as overrides of the recipe."""
     return [
@@ -106,13 +113,8 @@ def mious(evaluations: Sequence[Evaluation], names: Mapping[str, str]) -> dict[s
 
 def scored(job: PreparedJob, names: Mapping[str, str]) -> dict[str, dict[str, float]]:
     """Returns mIoU over all images and over each half."""
-    halves = {"all": job.dataset.items}
-    for half in HALVES:
-        halves[half] = tuple(item for item in job.dataset.items if half_of(item) == half)
-    return {
-        half: mious(evaluate_run(job.plan, replace(job.dataset, items=items), job.store), names)
-        for half, items in halves.items()
-    }
+    evaluations = evaluate_parts(job.plan, job.dataset, job.store, list(PARTS.values()))
+    return {part: mious(of_part, names) for part, of_part in zip(PARTS, evaluations, strict=True)}
 
 
 def main() -> None:

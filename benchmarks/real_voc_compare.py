@@ -17,14 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.real_voc import HALVES, all_places, circumstances, half_of
+from benchmarks.real_voc import HALVES, PARTS, all_places, circumstances
 from benchmarks.stopwatch import Stopwatch
 from cluster.interruption import sigterm_as_ctrl_c
 from wsss_jobs.cli.compare import parse_seeds
@@ -34,9 +34,8 @@ from wsss_jobs.comparison.jobs import VariantJob, prepare_comparison
 from wsss_jobs.comparison.published import Column
 from wsss_jobs.comparison.results import result_tables, write_results
 from wsss_jobs.comparison.run import VariantOutcome, run_variants
-from wsss_jobs.comparison.scores import Figure, MethodScores, score_methods
+from wsss_jobs.comparison.scores import Figure, MethodScores, score_parts
 from wsss_jobs.comparison.sharing import shared_stages
-from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.job import PreparedJob, RunResult, run_job
 
 COMPARISON = Path(__file__).with_suffix(".yaml")
@@ -69,7 +68,7 @@ def compare(comparison: Comparison, jobs: Sequence[VariantJob], seconds_path: Pa
     console = Console()
     with Stopwatch(console, seconds_path) as watch:
         outcomes = run_variants(jobs, lambda job: run(job, watch))
-    scores = {part: score_methods(comparison, jobs, keep) for part, keep in parts().items()}
+    scores = score_parts(comparison, jobs, PARTS)
     show(console, comparison, scores, outcomes)
     console.print(f"Comparison: {write_results(comparison, jobs, scores['all'], outcomes)}", highlight=False)
     content = {
@@ -100,12 +99,6 @@ def run(job: PreparedJob, watch: Stopwatch) -> RunResult:
     """Runs what is left of one job."""
     watch.message(job.recipe.name)
     return run_job(job, watch)
-
-
-def parts() -> dict[str, Callable[[DatasetItem], bool]]:
-    """Returns which images count, by part of the set."""
-    halves = {half: (lambda item, half=half: half_of(item) == half) for half in HALVES}
-    return {"all": lambda _: True, **halves}
 
 
 def figures(comparison: Comparison, scores: Mapping[str, MethodScores]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from wsss_jobs.comparison.tables import TextTable
 from wsss_jobs.failed_items import FailedItem
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 
 
 def print_scores(console: Console, evaluations: Sequence[Evaluation]) -> None:

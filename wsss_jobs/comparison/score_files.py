@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from wsss_jobs.comparison.config import Comparison
 from wsss_jobs.comparison.scores import MethodScores
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.quality.evaluation_files import evaluation_content
 from wsss_jobs.storage.object_store import ObjectStore
 from wsss_jobs.storage.tables import TableKind, table_of_rows, write_table

@@ -1,6 +1,6 @@
 """How good each method of a comparison is, for every seed; masks are read here and nowhere else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,11 +8,9 @@ import numpy as np
 from wsss_jobs.comparison.config import Comparison, Method
 from wsss_jobs.comparison.jobs import VariantJob
 from wsss_jobs.comparison.published import Column, Margin, MetricName
-from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.job import PreparedJob
-from wsss_jobs.quality.evaluate import Evaluation, evaluate_run
-
-KeepItem = Callable[[DatasetItem], bool]
+from wsss_jobs.quality.evaluate import KeepItem, evaluate_parts
+from wsss_jobs.quality.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -52,23 +50,30 @@ class MethodScores:
         )
 
 
-def score_methods(comparison: Comparison, jobs: Sequence[VariantJob], keep: KeepItem | None = None) -> MethodScores:
-    """Returns the scores of all finished methods; empty without ground truth. A shared stage is scored once.
+def score_methods(comparison: Comparison, jobs: Sequence[VariantJob]) -> MethodScores:
+    """Returns the scores of all finished methods on `score_splits`; empty without ground truth."""
+    splits = comparison.score_splits
+    return score_parts(comparison, jobs, {"": lambda item: not splits or item.split in splits})[""]
+
+
+def score_parts(
+    comparison: Comparison, jobs: Sequence[VariantJob], parts: Mapping[str, KeepItem]
+) -> dict[str, MethodScores]:
+    """Returns the scores of all finished methods on each part of the data set; a shared stage is scored once.
 
     Args:
-        keep: Which images count; None: those of `score_splits`.
+        parts: Which images count, by the part's name.
     """
-    keep = keep or (lambda item: not comparison.score_splits or item.split in comparison.score_splits)
-    known: dict[tuple[str, str], list[Evaluation]] = {}
-    found: dict[str, dict[int, Evaluation]] = {}
+    known: dict[tuple[str, str], list[list[Evaluation]]] = {}
+    found: dict[str, dict[str, dict[int, Evaluation]]] = {part: {} for part in parts}
     for name, method in comparison.methods.items():
         for each in jobs:
             if each.variant != method.variant:
                 continue
-            evaluation = _evaluation(method, each.job, keep, known)
-            if evaluation is not None:
-                found.setdefault(name, {})[each.seed] = evaluation
-    return MethodScores(found)
+            for part, evaluation in zip(parts, _evaluations(method, each.job, parts, known), strict=True):
+                if evaluation is not None:
+                    found[part].setdefault(name, {})[each.seed] = evaluation
+    return {part: MethodScores(of_part) for part, of_part in found.items()}
 
 
 def figure_of(values: Sequence[float]) -> Figure | None:
@@ -80,15 +85,18 @@ def figure_of(values: Sequence[float]) -> Figure | None:
     return Figure(float(np.mean(finite)), spread, len(finite))
 
 
-def _evaluation(
-    method: Method, job: PreparedJob, keep: KeepItem, known: dict[tuple[str, str], list[Evaluation]]
-) -> Evaluation | None:
+def _evaluations(
+    method: Method,
+    job: PreparedJob,
+    parts: Mapping[str, KeepItem],
+    known: dict[tuple[str, str], list[list[Evaluation]]],
+) -> list[Evaluation | None]:
     stage = job.plan.stage(method.step.partition("/")[0])
     key = (stage.name, stage.fingerprint)
     if key not in known:
-        dataset = replace(job.dataset, items=tuple(item for item in job.dataset.items if keep(item)))
-        known[key] = evaluate_run(replace(job.plan, stages=(stage,)), dataset, job.store)
-    return next((evaluation for evaluation in known[key] if evaluation.name == method.step), None)
+        plan = replace(job.plan, stages=(stage,))
+        known[key] = evaluate_parts(plan, job.dataset, job.store, list(parts.values()))
+    return [next((each for each in of_part if each.name == method.step), None) for of_part in known[key]]
 
 
 def _value(evaluation: Evaluation, column: Column) -> float:

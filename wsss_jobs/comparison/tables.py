@@ -7,7 +7,7 @@ from wsss_jobs.comparison.config import Comparison
 from wsss_jobs.comparison.published import Column, PublishedTable
 from wsss_jobs.comparison.run import VariantOutcome
 from wsss_jobs.comparison.scores import Figure, MethodScores
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.report.formats import MISSING
 
 _METRICS = (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.quality.label_free import LabelFree
 from wsss_jobs.quality.localisation import Localisation
 from wsss_jobs.storage.object_store import ObjectStore

@@ -5,7 +5,7 @@ from typing import Any
 
 from wsss_jobs.failed_items import failed_items
 from wsss_jobs.job import PreparedJob
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.report.charts import histogram
 from wsss_jobs.report.confusion import confusion_picture
 from wsss_jobs.report.dataset_facts import dataset_facts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.report.palette import heat_level
 
 MAX_CLASSES = 40  # more cannot be told from each other

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsss_jobs.pipeline import Plan, PlannedStage
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.report.charts import Curve, curve
 from wsss_jobs.stages.train_isim import TrainIsimConfig
 

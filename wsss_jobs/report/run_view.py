@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wsss_jobs.job import PreparedJob
 from wsss_jobs.quality.estimate import QualityEstimate
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.quality.quality_files import read_quality
 from wsss_jobs.report.steps import Step, run_steps
 from wsss_jobs.stage_io import stage_folder

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.report.palette import class_colour, heat_level, hex_colour
 from wsss_jobs.report.run_view import RunView
 

@@ -7,7 +7,7 @@ import yaml
 
 from wsss_jobs.comparison.config import Comparison
 from wsss_jobs.comparison.scores import MethodScores
-from wsss_jobs.quality.evaluate import Evaluation, ImageScore
+from wsss_jobs.quality.evaluation import Evaluation, ImageScore
 from wsss_jobs.quality.scores import SegmentationScores
 
 CONTENT = {

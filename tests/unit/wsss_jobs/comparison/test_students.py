@@ -8,7 +8,7 @@ from wsss_jobs.comparison.jobs import variant_recipes
 from wsss_jobs.comparison.scores import MethodScores
 from wsss_jobs.comparison.tables import published_table
 from wsss_jobs.datasets.class_lists import VOC_CLASSES
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.quality.scores import SegmentationScores
 
 STUDENTS = ["acr_student_voc", "groupwise_student_voc", "isim_student_voc", "wsgcn_student_voc"]

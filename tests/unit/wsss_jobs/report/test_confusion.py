@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.quality.scores import scores
 from wsss_jobs.report.confusion import MAX_CLASSES, confusion_picture, shown_classes
 

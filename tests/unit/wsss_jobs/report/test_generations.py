@@ -5,7 +5,7 @@ import pytest
 
 from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.pipeline import build_plan
-from wsss_jobs.quality.evaluate import Evaluation
+from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.quality.scores import scores
 from wsss_jobs.report.generations import generations
 from wsss_jobs.report.page import _environment

@@ -9,7 +9,8 @@ import yaml
 
 from wsss_jobs.failed_items import failed_items
 from wsss_jobs.job import PreparedJob
-from wsss_jobs.quality.evaluate import Evaluation, ImageScore, evaluate_run
+from wsss_jobs.quality.evaluate import evaluate_run
+from wsss_jobs.quality.evaluation import Evaluation, ImageScore
 from wsss_jobs.quality.scores import SegmentationScores
 from wsss_jobs.receipt_columns import StageReceipts
 from wsss_jobs.report.dataset_facts import dataset_facts

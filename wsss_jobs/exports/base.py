@@ -32,12 +32,14 @@ class LabelledItem:
         png: The mask as it is stored: a palette PNG.
         label_HW: uint8 class ids, 255 ignore.
         quality: How good it seems, and why not better, in an export of the worst; else None.
+        instances_png: The instance mask as it is stored, for formats that take it; else None.
     """
 
     item: DatasetItem
     png: bytes
     label_HW: NDArray[np.uint8]
     quality: ImageQuality | None = None
+    instances_png: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -111,10 +113,12 @@ class Exporter(ABC, Generic[Converted]):
     Attributes:
         SUMMARY: One line on what is written, for `--help` and error messages.
         TAKES_IMAGE_PREFIX: Whether it writes addresses of images.
+        NEEDS_INSTANCES: Whether it takes instance masks, which few steps have.
     """
 
     SUMMARY: ClassVar[str]
     TAKES_IMAGE_PREFIX: ClassVar[bool] = False
+    NEEDS_INSTANCES: ClassVar[bool] = False
 
     def __init__(self, context: ExportContext) -> None:
         self.context = context

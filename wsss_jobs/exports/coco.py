@@ -2,6 +2,8 @@
 
 One annotation a class and image: a semantic mask does not tell two cats from each other, and neither does this file. It
 is whole (`iscrowd` 0) and covers all parts of the class. A category's id is its value in masks.
+
+`coco_instances` has one annotation an object instead, of steps that read out instances.
 """
 
 from abc import abstractmethod
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from wsss_jobs.exports.base import IGNORE_INDEX, ExportContext, Exporter, LabelledItem
 from wsss_jobs.exports.json_arrays import JsonArrays
 from wsss_jobs.exports.pixel_contours import outlines
+from wsss_jobs.storage.instance_rows import rows_of_png
+from wsss_jobs.storage.mask_png import decode_mask
 from wsss_jobs.storage.mask_run_length import encode_rle
 
 ANNOTATIONS_KEY = "annotations/instances.json"
@@ -50,8 +54,11 @@ class CocoExporter(Exporter[CocoImage]):
         image: dict[str, Any] = {"file_name": labelled.file_name, "width": width_px, "height": height_px}
         if labelled.has_ignore:
             image["ignore"] = encode_rle(labelled.label_HW == IGNORE_INDEX)
-        annotations = [self._annotation(labelled.label_HW == class_id, class_id) for class_id in labelled.class_ids]
-        return CocoImage(image, annotations)
+        return CocoImage(image, self.annotations(labelled))
+
+    def annotations(self, labelled: LabelledItem) -> list[dict[str, Any]]:
+        """One annotation a class."""
+        return [self.annotation(labelled.label_HW == class_id, class_id) for class_id in labelled.class_ids]
 
     def add(self, converted: CocoImage) -> None:
         """Numbers the image and its annotations from 1."""
@@ -70,7 +77,8 @@ class CocoExporter(Exporter[CocoImage]):
         self._arrays.join({"info": {"description": self.context.title}, "categories": categories}, path)
         self.context.target.upload(path, ANNOTATIONS_KEY)
 
-    def _annotation(self, mask_HW: NDArray[np.bool_], class_id: int) -> dict[str, Any]:
+    def annotation(self, mask_HW: NDArray[np.bool_], class_id: int) -> dict[str, Any]:
+        """The annotation of a mask that has a pixel."""
         rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
         x, y = int(columns[0]), int(rows[0])
         return {
@@ -100,3 +108,19 @@ class CocoPolygonExporter(CocoExporter):
     def segmentation(self, mask_HW: NDArray[np.bool_]) -> list[list[int]]:
         """One polygon a part, as x, y, x, y, ...; holes are joined to their part by cuts of no width."""
         return [[coordinate for point in polygon for coordinate in point] for polygon in outlines(mask_HW)]
+
+
+class CocoInstancesExporter(CocoRleExporter):
+    """One annotation an object, with its `score` in 0..1; `coco_rle`'s otherwise, ignored pixels too."""
+
+    SUMMARY: ClassVar[str] = "COCO instances JSON, one annotation an object, with its score"
+    NEEDS_INSTANCES: ClassVar[bool] = True
+
+    def annotations(self, labelled: LabelledItem) -> list[dict[str, Any]]:
+        """One annotation an object, best first, as the mask numbers them."""
+        assert labelled.instances_png is not None
+        id_HW = decode_mask(labelled.instances_png, labelled.item.source_key)
+        return [
+            self.annotation(id_HW == row.instance_id, row.class_id) | {"score": row.score}
+            for row in rows_of_png(labelled.instances_png)
+        ]

@@ -18,6 +18,7 @@ from wsss_jobs.exports.review import REVIEW_KEY, review_list, step_quality, wors
 from wsss_jobs.exports.target import begin_export, finish_export
 from wsss_jobs.job import PreparedJob
 from wsss_jobs.quality.image_quality import ImageQuality
+from wsss_jobs.records import INSTANCE_MASKS
 from wsss_jobs.report.steps import Step, run_steps
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.storage.manifest import Manifest
@@ -36,7 +37,8 @@ class ExportRequest:
     Attributes:
         format_name: A key of `FORMATS`.
         to: A folder or `s3://` address.
-        step: `<stage>` or `<stage>/before_crf`; None for the last step with masks.
+        step: `<stage>` or `<stage>/before_crf`; None for the last step with masks (with instances, where the format
+            needs them).
         split: Only images of this split; None for all.
         image_prefix: See `ExportContext`.
         worst: Only so many images, those with the lowest quality scores, worst first; None for all.
@@ -73,6 +75,7 @@ class MaskReader:
     outputs: StageOutputs
     variant: str
     quality: Mapping[str, ImageQuality]
+    needs_instances: bool = False
 
     def read(self, item: DatasetItem) -> LabelledItem:
         """Returns an item's mask.
@@ -81,8 +84,13 @@ class MaskReader:
             ObjectNotFoundError: It has none.
             DataError: It cannot be decoded.
         """
-        png = self.outputs.mask_data(self.outputs.mask_key(item, self.variant), self.variant)
-        return LabelledItem(item, png, decode_mask(png, item.source_key), self.quality.get(item.item_id))
+        png = self._png(item, self.variant)
+        instances_png = self._png(item, INSTANCE_MASKS) if self.needs_instances else None
+        label_HW = decode_mask(png, item.source_key)
+        return LabelledItem(item, png, label_HW, self.quality.get(item.item_id), instances_png)
+
+    def _png(self, item: DatasetItem, variant: str) -> bytes:
+        return self.outputs.mask_data(self.outputs.mask_key(item, variant), variant)
 
 
 def export_masks(job: PreparedJob, request: ExportRequest, on_progress: Progress | None = None) -> ExportResult:
@@ -93,7 +101,7 @@ def export_masks(job: PreparedJob, request: ExportRequest, on_progress: Progress
         StorageError: A store cannot be read or written.
     """
     exporter_type = _exporter_type(request)
-    step = _step(job, request.step)
+    step = _step(job, request, exporter_type.NEEDS_INSTANCES)
     outputs = stage_folder(step.stage, job.store).outputs
     manifest = outputs.manifest()
     if manifest is None:
@@ -111,8 +119,9 @@ def export_masks(job: PreparedJob, request: ExportRequest, on_progress: Progress
         title = f"{job.recipe.run} {step.name}"
         context = ExportContext(target, Path(scratch), job.dataset.class_names, title, request.image_prefix)
         exporter = exporter_type(context)
+        reader = MaskReader(outputs, step.variant, quality, exporter_type.NEEDS_INSTANCES)
         begin_export(target, identity)
-        left_out = _convert_all(exporter, items, MaskReader(outputs, step.variant, quality), on_progress)
+        left_out = _convert_all(exporter, items, reader, on_progress)
         if request.worst is not None:
             target.put(REVIEW_KEY, review_list(items, quality))
     num_exported = len(items) - len(left_out)
@@ -129,16 +138,21 @@ def _exporter_type(request: ExportRequest) -> type[Exporter[Any]]:
     return exporter_type
 
 
-def _step(job: PreparedJob, name: str | None) -> Step:
+def _step(job: PreparedJob, request: ExportRequest, needs_instances: bool) -> Step:
     steps = {step.name: step for step in run_steps(job.plan) if step.kind in ("mask", "affinity")}
-    if name is None:
-        masks = [step for step in steps.values() if step.kind == "mask"]
-        if not masks:
-            raise ConfigError(f"{job.recipe.name}: no stage of this recipe writes masks; nothing to export")
-        return masks[-1]
-    if name not in steps:
-        raise ConfigError(f"--step {name}: no step with masks is called so; there are {', '.join(steps) or 'none'}")
-    return steps[name]
+    if request.step is not None and request.step not in steps:
+        names = ", ".join(steps) or "none"
+        raise ConfigError(f"--step {request.step}: no step with masks is called so; there are {names}")
+    chosen = [step for step in steps.values() if step.kind == "mask"] if request.step is None else [steps[request.step]]
+    if not chosen:
+        raise ConfigError(f"{job.recipe.name}: no stage of this recipe writes masks; nothing to export")
+    if needs_instances:
+        chosen = [step for step in chosen if INSTANCE_MASKS in step.stage.extra_masks]
+    if not chosen:
+        where = job.recipe.name if request.step is None else f"--step {request.step}"
+        rule = "`instances: {}` in the stage random_walk makes them, for the masks of the walk"
+        raise ConfigError(f"--format {request.format_name}: {where} has no instance masks; {rule}")
+    return chosen[-1]
 
 
 def _items(job: PreparedJob, split: str | None) -> Sequence[DatasetItem]:

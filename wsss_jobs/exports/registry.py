@@ -3,7 +3,7 @@
 from typing import Any
 
 from wsss_jobs.exports.base import Exporter
-from wsss_jobs.exports.coco import CocoPolygonExporter, CocoRleExporter
+from wsss_jobs.exports.coco import CocoInstancesExporter, CocoPolygonExporter, CocoRleExporter
 from wsss_jobs.exports.cvat import CvatExporter
 from wsss_jobs.exports.fiftyone import FiftyOneExporter
 from wsss_jobs.exports.huggingface import HuggingFaceExporter
@@ -17,6 +17,7 @@ FORMATS: dict[str, type[Exporter[Any]]] = {
     "voc_comp6": VocComp6Exporter,
     "coco_rle": CocoRleExporter,
     "coco_polygons": CocoPolygonExporter,
+    "coco_instances": CocoInstancesExporter,
     "label_studio": LabelStudioExporter,
     "cvat": CvatExporter,
     "fiftyone": FiftyOneExporter,

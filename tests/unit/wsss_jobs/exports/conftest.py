@@ -10,6 +10,7 @@ from PIL import Image
 from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.job import PreparedJob, prepare
 from wsss_jobs.stage_io import stage_folder
+from wsss_jobs.storage.instance_rows import InstanceRow
 
 CLASS_NAMES = ("cat", "dog", 'odd & "quoted"')
 STAGES = [
@@ -17,6 +18,14 @@ STAGES = [
     {"stage": "infer_cams"},
     {"stage": "read_cams"},
     {"stage": "refine_masks", "name": "cam_masks"},
+]
+WITH_INSTANCES = [
+    *STAGES[:2],
+    {"stage": "make_affinity_labels"},
+    {"stage": "train_affinity"},
+    {"stage": "random_walk", "instances": {}},
+    {"stage": "refine_masks", "name": "walk_masks"},
+    *STAGES[2:],
 ]
 FAILED = "zz failed"
 
@@ -50,6 +59,20 @@ def difficult_masks() -> dict[str, np.ndarray]:
     }
 
 
+def some_instances(label_HW: np.ndarray) -> tuple[np.ndarray, list[InstanceRow]]:
+    """Returns ids and rows: the left and the right half of each class of a mask, as far as they have pixels."""
+    id_HW, rows = np.zeros_like(label_HW), []
+    right_HW = np.broadcast_to(np.arange(label_HW.shape[1]) >= label_HW.shape[1] // 2, label_HW.shape)
+    for class_id in (1, 2, 3):
+        for half_HW in (right_HW, ~right_HW):
+            object_HW = (label_HW == class_id) & half_HW
+            if object_HW.any():
+                number = len(rows) + 1
+                id_HW[object_HW] = number
+                rows.append(InstanceRow(number, class_id, 1 / (number + 1), int(object_HW.sum()), 0, 0, 1, 1))
+    return id_HW, rows
+
+
 @pytest.fixture
 def masks() -> dict[str, np.ndarray]:
     """What `make_job` stores."""
@@ -60,7 +83,7 @@ def masks() -> dict[str, np.ndarray]:
 def make_job(tmp_path: Path) -> Callable[..., PreparedJob]:
     """Writes images and the masks of the step `cam_masks`; one image has failed in it."""
 
-    def make(masks=None, class_names=CLASS_NAMES, finished=True, packed=False):
+    def make(masks=None, class_names=CLASS_NAMES, finished=True, packed=False, stages=STAGES, step="cam_masks"):
         masks = difficult_masks() if masks is None else masks
         _write_images(tmp_path / "data", masks, class_names)
         recipe = {
@@ -72,14 +95,17 @@ def make_job(tmp_path: Path) -> Callable[..., PreparedJob]:
                 "classes": list(class_names),
             },
             "store": {"uri": str(tmp_path / "runs")},
-            "stages": STAGES,
+            "stages": stages,
         }
         job = prepare(parse_recipe(recipe))
-        outputs = stage_folder(job.plan.stages[-1], job.store).outputs
+        outputs = stage_folder(job.plan.stage(step), job.store).outputs
         for item in job.dataset.items:
             if item.source_key == FAILED:
                 outputs.commit_failure(item, "cannot_decode", "was broken")
                 continue
+            if "instances" in outputs.mask_variants:
+                id_HW, rows = some_instances(masks[item.source_key])
+                outputs.commit_mask(item, id_HW, "instances", rows)
             for variant in ("masks_before_crf", "masks"):
                 label_HW = masks[item.source_key]
                 outputs.commit_mask(item, label_HW if variant == "masks" else np.zeros_like(label_HW), variant)
@@ -94,6 +120,18 @@ def make_job(tmp_path: Path) -> Callable[..., PreparedJob]:
 def job(make_job) -> PreparedJob:
     """The job with all the difficult masks."""
     return make_job()
+
+
+@pytest.fixture
+def job_with_instances(make_job) -> Callable[..., PreparedJob]:
+    """As `make_job`, of a recipe whose step `walk_masks` has instances and whose last step, `cam_masks`, has none."""
+    return lambda **options: make_job(stages=WITH_INSTANCES, **options)
+
+
+@pytest.fixture
+def objects_of() -> Callable[[np.ndarray], tuple[np.ndarray, list[InstanceRow]]]:
+    """What `make_job` stores as the objects of a mask."""
+    return some_instances
 
 
 def _write_images(root: Path, masks: dict[str, np.ndarray], class_names: tuple[str, ...]) -> None:

@@ -71,6 +71,30 @@ def test_coco_with_pycocotools(exported, masks, format_name):
     assert [coco.cats[class_id]["name"] for class_id in (1, 2, 3)] == ["cat", "dog", 'odd & "quoted"']
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_coco_instances_with_pycocotools(job_with_instances, objects_of, masks, tmp_path, packed):
+    """Of the walk's step, which is not the last one with masks, but the only one with objects."""
+    job = job_with_instances(step="walk_masks", packed=packed)
+    result = export_masks(job, ExportRequest("coco_instances", str(tmp_path / "out")))
+    assert (result.step, result.num_exported) == ("walk_masks", len(masks))
+    coco = COCO(tmp_path / "out" / "annotations/instances.json")
+    for image in coco.imgs.values():
+        id_HW, rows = objects_of(masks[image["file_name"].rpartition(".")[0]])
+        annotations = coco.imgToAnns[image["id"]]
+        assert [(a["category_id"], a["score"], a["area"]) for a in annotations] == [
+            (row.class_id, row.score, row.num_px) for row in rows
+        ]
+        for row, annotation in zip(rows, annotations, strict=True):
+            np.testing.assert_array_equal(coco.annToMask(annotation) > 0, id_HW == row.instance_id)
+
+
+def test_a_recipe_or_a_step_without_objects_is_refused(job, job_with_instances, tmp_path):
+    rule = r" has no instance masks; `instances: \{\}` in the stage random_walk"
+    for refused, step, where in ((job, None, "tiny"), (job_with_instances(), "cam_masks", "--step cam_masks")):
+        with pytest.raises(ConfigError, match=f"coco_instances: {where}{rule}"):
+            export_masks(refused, ExportRequest("coco_instances", str(tmp_path / "out"), step=step))
+
+
 def test_label_studio(exported, masks):
     folder = exported("label_studio")
     config = ET.parse(folder / "label_config.xml").getroot()
@@ -180,7 +204,8 @@ def test_voc_submission_refuses_what_the_server_would(make_job, job, tmp_path):
 
 
 @pytest.mark.parametrize("format_name", [name for name in FORMATS if not name.startswith("voc_comp")])
-def test_an_export_has_the_same_bytes_again(job, tmp_path, format_name):
+def test_an_export_has_the_same_bytes_again(make_job, job_with_instances, tmp_path, format_name):
+    job = job_with_instances(step="walk_masks") if FORMATS[format_name].NEEDS_INSTANCES else make_job()
     for folder in ("one", "two"):
         export_masks(job, ExportRequest(format_name, str(tmp_path / folder)))
     files = {

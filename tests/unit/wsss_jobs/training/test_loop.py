@@ -1,6 +1,8 @@
 """The training loop without Ray: networks that take turns, and trainings that go on where they stopped, bit by bit."""
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 
 from wsss_jobs.errors import StageError
+from wsss_jobs.training.job import loader_workers
 from wsss_jobs.training.loop import LoopOptions, TrainLoop
 from wsss_jobs.training.task import Player
 from wsss_jobs.training.turns import take_turns
@@ -116,8 +119,8 @@ class Alone(Data):
         return {"loss": model.first(batch["x"]).square().mean()}
 
 
-def loop(task):
-    return TrainLoop(task, LoopOptions(seed=1, num_threads=1, num_loader_workers=0), None)
+def loop(task, num_loader_workers=0):
+    return TrainLoop(task, LoopOptions(seed=1, num_threads=1, num_loader_workers=num_loader_workers), None)
 
 
 def learnt(history):
@@ -163,6 +166,37 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(harness, tas
     found = resumed.run().state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
     assert learnt(resumed.history) == learnt(whole.history)
+
+
+def test_a_process_that_prepares_samples_changes_nothing(harness):
+    class Reporting(Contest):
+        def sample(self, index, epoch):
+            return super().sample(index, epoch) | {"process": torch.tensor(os.getpid())}
+
+        def players(self, model):
+            first, second = super().players(model)
+            processes.clear()
+
+            def losses(acting, batch):
+                processes.update(batch["process"].tolist())
+                return first.losses(acting, batch)
+
+            return [replace(first, losses=losses), second]
+
+    processes = set()
+    expected = loop(Reporting()).run().state_dict()
+    assert processes == {os.getpid()}
+    found = loop(Reporting(), num_loader_workers=1).run().state_dict()
+    assert os.getpid() not in processes
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+
+
+@pytest.mark.parametrize(
+    ("device", "num_cpus", "expected"),
+    [("cpu", 1, 0), ("cpu", 2, 1), ("cpu", 16, 1), ("cuda", 1, 1), ("cuda", 4, 4), ("cuda", 64, 8)],
+)
+def test_loader_processes(device, num_cpus, expected):
+    assert loader_workers(device, num_cpus) == expected
 
 
 def test_within_an_epoch_so_many_checkpoints_are_kept(harness):

@@ -1,12 +1,12 @@
 """A segmentation network trained on our masks against the same network trained on the true ones, on real images.
 
-    python -m benchmarks.real_voc_student --data ../shared/data --store benchmarks/runs   # about 50 minutes on 2 cores
+    python -m benchmarks.real_voc_student --data ../shared/data --store benchmarks/runs   # about 40 minutes on 2 cores
 
 Takes the final masks of a finished `benchmarks.real_voc` or `benchmarks.real_voc_compare` (seed 0, WSGCN-I with CRF)
 in the same store, or of `--masks`. Four trainings of `benchmarks/real_voc_student.yaml`: on our masks and on the true
 ones, each on all 687 images (scored on the 64 of `val`) and on the half that our settings were tuned on (scored on the
 other half). The true masks are read for the supervised network and for scoring alone. The last checkpoint counts,
-nothing is chosen on `val`. One scale with its mirror, no CRF.
+nothing is chosen on `val`. Prediction at the scale of the training with its mirror, no CRF.
 
 `share.*` is ours over supervised, in percent. `quality.*` are the figures of `benchmarks.real_voc_quality` for the
 masks that the student learns from, when they are the run's own. A run that was interrupted goes on.
@@ -129,7 +129,7 @@ def prediction(data: Path, store: Path, split: str, trained: PreparedJob) -> Pre
     network = store / trained.store.uri.rsplit("/", 1)[-1] / f"{stage.name}-{stage.fingerprint}" / CHECKPOINT_KEY
     changes = [
         f"stages.predict_masks.checkpoint.weights={network}",
-        "stages.predict_masks.scales=[1.0]",
+        "stages.predict_masks.scales=[0.5]",
         "stages.predict_masks.crf=null",
         "dataset.tags=image_labels.csv",
         "dataset.masks=[SegmentationClass, SegmentationClassAug]",

@@ -228,7 +228,7 @@ def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:
         )
     count = num_workers(batch, stage.resources.max_workers or 1)
     num_cpus = max(int(resources.num_cpus) // count if resources.is_local else int(stage.resources.num_cpus), 1)
-    return TrainScale("cpu", count, num_cpus, loader_workers("cpu", num_cpus))
+    return TrainScale("cpu", count, num_cpus)
 
 
 def _healthy_items(run: RunContext, stages: Iterable[PlannedStage]) -> ItemTable:

@@ -50,11 +50,11 @@ def num_workers(global_batch_size: int, limit: int) -> int:
 
 
 def loader_workers(device: Device, num_cpus: int) -> int:
-    """Returns how many processes prepare samples.
+    """Returns how many processes prepare samples: none on a CPU, where they would take the cores of the training.
 
-    On a CPU one does, where there is more than one core: a step leaves cores idle between its parallel parts, and
-    decoding would wait for all of them. More would take the cores of the step.
+    On two cores, one process beside a step of two threads saved nothing: each thread that has to make room for it holds
+    up the other.
     """
     if device == "cpu":
-        return int(num_cpus >= 2)
+        return 0
     return max(1, min(8, math.floor(num_cpus)))

@@ -193,7 +193,7 @@ def test_a_process_that_prepares_samples_changes_nothing(harness):
 
 @pytest.mark.parametrize(
     ("device", "num_cpus", "expected"),
-    [("cpu", 1, 0), ("cpu", 2, 1), ("cpu", 16, 1), ("cuda", 1, 1), ("cuda", 4, 4), ("cuda", 64, 8)],
+    [("cpu", 1, 0), ("cpu", 2, 0), ("cpu", 16, 0), ("cuda", 1, 1), ("cuda", 4, 4), ("cuda", 64, 8)],
 )
 def test_loader_processes(device, num_cpus, expected):
     assert loader_workers(device, num_cpus) == expected

@@ -5,8 +5,9 @@
 Takes the final masks of a finished `benchmarks.real_voc` or `benchmarks.real_voc_compare` (seed 0, WSGCN-I with CRF)
 in the same store, or of `--masks`. Two trainings of `benchmarks/real_voc_student.yaml`, on our masks and on the true
 ones, of the half that our settings were tuned on (350 images); both are scored on the other half (337) and on `val`
-(64). With `--all`, those scored on `val` are trained on all 687 images: two trainings more. The true masks are read for the supervised network and for scoring alone. The last checkpoint counts,
-nothing is chosen on `val`. Prediction at the scale of the training with its mirror, no CRF.
+(64). With `--all`, those scored on `val` are trained on all 687 images: two trainings more. The true masks are read for
+the supervised network and for scoring alone. The last checkpoint counts, nothing is chosen on `val`. Prediction at the
+scale of the training with its mirror, no CRF.
 
 `share.*` is ours over supervised, in percent. `quality.*` are the figures of `benchmarks.real_voc_quality` for the
 masks that the student learns from, when they are the run's own. A run that was interrupted goes on.
@@ -116,10 +117,8 @@ def parts(data: Path, store: Path, *, train_on_all: bool) -> dict[str, tuple[str
         path = store / f"{half}.txt"
         path.write_text("".join(f"{Path(item.source_key).stem}\n" for item in items if half_of(item) == half))
         halves[half] = str(path)
-    return {
-        "other_half": (halves["tuned_half"], halves["other_half"]),
-        "val": ("train" if train_on_all else halves["tuned_half"], "val"),
-    }
+    for_val = "train" if train_on_all else halves["tuned_half"]
+    return {"other_half": (halves["tuned_half"], halves["other_half"]), "val": (for_val, "val")}
 
 
 def student(data: Path, store: Path, split: str, changes: Sequence[str]) -> PreparedJob:

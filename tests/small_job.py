@@ -146,6 +146,17 @@ def wait_until_gone(runner, timeout_s=60):
     assert not workers_of(runner), "actors outlive their driver"
 
 
+def wait_for_first(run, pattern, process, timeout_s=120):
+    """Returns once a file that matches is there; fails when the job ends before."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if next(run.glob(pattern), None) is not None:
+            return
+        assert process.poll() is None, "the job ended before it could be disturbed"
+        time.sleep(0.002)
+    pytest.fail(f"nothing like {pattern} appeared within {timeout_s} s")
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
     """A generated data set of small images in VOC layout."""

@@ -3,11 +3,10 @@
 import os
 import shutil
 import signal
-import time
 
 import pyarrow.parquet as pq
 import pytest
-from small_job import NUM_IMAGES, digests, wait_until_gone, workers_of
+from small_job import NUM_IMAGES, digests, wait_for_first, wait_until_gone, workers_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -40,17 +39,6 @@ def arguments(recipe, run):
     # Another share of a core than the stage behind it: the two get processes of their own, as with a GPU.
     streamed = ("--set", "stages.propagate_gcn.resources.num_cpus=0.5")
     return ("run", recipe, "--set", f"store.uri={run.parent}", *ONE_BY_ONE, *streamed, "--no-report")
-
-
-def wait_for_first(run, pattern, process, timeout_s=120):
-    """Returns once a file that matches is there; fails when the job ends before."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if next(run.glob(pattern), None) is not None:
-            return
-        assert process.poll() is None, "the job ended before it could be disturbed"
-        time.sleep(0.002)
-    pytest.fail(f"nothing like {pattern} appeared within {timeout_s} s")
 
 
 def test_actors_killed_in_mid_job_change_no_byte(half_done, wsss):

@@ -57,9 +57,30 @@ def run_training(job: TrainJob, scale: TrainScale, on_progress: Callable[[TrainP
     )
     with _watched(board, on_progress):
         try:
-            trainer.fit()
+            _on_another_thread(trainer.fit)
         except ray.train.TrainingFailedError as error:
             raise StageError(f"{job.outputs.stage_name}: training failed: {_cause(error)}") from error
+
+
+def _on_another_thread(fit: Callable[[], object]) -> None:
+    """Runs `fit`, and raises what it raises; Ctrl-C stays a KeyboardInterrupt of this thread.
+
+    On the main thread Ray Train takes SIGINT over, and keeps it: in a training Ctrl-C would count as a failure of the
+    training, and in every later stage it would end the process with exit code 0, as if all were done.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            fit()
+        except BaseException as error:  # noqa: BLE001 - raised again on the thread that waits
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="ray-train", daemon=True)  # interrupted, it ends with Ray
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
 
 
 def _scaling(scale: TrainScale) -> ScalingConfig:

@@ -1,6 +1,7 @@
 """Fixtures that several suites share: a real S3 server process and stores on it and on a folder."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from small_job import finished_job, images, wsss  # noqa: F401 - fixtures that two suites share
+
+# A shell's background job ignores Ctrl-C, and so would the processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests never touch the user's own AWS settings, whatever the machine has.
 _S3_ENVIRONMENT = {

@@ -11,7 +11,7 @@ from small_job import SMALL_STAGES, small_recipe, write_recipe
 
 from wsss_jobs.storage.mask_png import decode_mask
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 
 STAGES = [
     {

@@ -12,7 +12,7 @@ from small_job import NUM_IMAGES, digests, small_recipe, wait_until_gone, write_
 
 from wsss_jobs import networks
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 
 ENCODER = {"name": "timm/test_efficientnet", "weights": None, "size_multiple": 32}
 STAGES = [
@@ -81,7 +81,7 @@ def test_every_generation_lies_under_its_own_fingerprint(undisturbed):
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=[pytest.mark.long] if case in ("first_masks", "between") else []) for case in CASES],
+    CASES,
 )
 def test_a_driver_killed_goes_on_and_ends_equal(case, undisturbed, wsss, tmp_path):
     recipe, finished = undisturbed

@@ -174,13 +174,9 @@ def peak_memory(jobs: Sequence[VariantJob]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for shared in shared_stages(jobs):
         stage = shared.status.stage
-        [owner] = [
-            each.job
-            for each in jobs
-            if each.variant == shared.users[0] and stage.fingerprint in {s.fingerprint for s in each.job.plan.stages}
-        ][:1]
+        folder = stage_folder(stage, jobs[0].job.store).outputs.folder  # all variants share one
         try:
-            table = read_table(stage_folder(stage, owner.store).outputs.folder, METRICS_KEY, METRICS)
+            table = read_table(folder, METRICS_KEY, METRICS)
         except ObjectNotFoundError:  # no training, or one that has not ended
             continue
         key = f"peak_memory_mib.{shared.users[0]}.{stage.name}"

@@ -74,11 +74,11 @@ def half_of(item: DatasetItem) -> str:
     return "other_half" if digest[0] % 2 else "tuned_half"
 
 
-PARTS: dict[str, KeepItem] = {
-    "all": lambda _: True,
-    "tuned_half": lambda item: half_of(item) == "tuned_half",
-    "other_half": lambda item: half_of(item) == "other_half",
-}
+def _is_in(half: str) -> KeepItem:
+    return lambda item: half_of(item) == half
+
+
+PARTS: dict[str, KeepItem] = {"all": lambda _: True, **{half: _is_in(half) for half in HALVES}}
 
 
 def places(data: Path, store: Path) -> list[str]:

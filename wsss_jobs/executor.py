@@ -227,8 +227,8 @@ def _train_scale(run: RunContext, stage: PlannedStage) -> TrainScale:
             "cuda", count, int(stage.resources.num_cpus), loader_workers("cuda", int(stage.resources.num_cpus))
         )
     count = num_workers(batch, stage.resources.max_workers or 1)
-    num_cpus = max(int(resources.num_cpus) // count if resources.is_local else int(stage.resources.num_cpus), 1)
-    return TrainScale("cpu", count, num_cpus)
+    num_cpus = int(resources.num_cpus) // count if resources.is_local else int(stage.resources.num_cpus)
+    return TrainScale("cpu", count, max(num_cpus, 1))
 
 
 def _healthy_items(run: RunContext, stages: Iterable[PlannedStage]) -> ItemTable:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wsss_jobs.quality.scores import SegmentationScores
+from wsss_jobs.quality.scores import SegmentationScores, mean_of_known
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,4 @@ class Evaluation:
     @property
     def boundary_miou(self) -> float | None:
         """Mean boundary IoU over the classes that occur, or None where it is not scored."""
-        if self.boundary_iou is None:
-            return None
-        known = [value for value in self.boundary_iou if not np.isnan(value)]
-        return float(np.mean(known)) if known else float("nan")
+        return None if self.boundary_iou is None else mean_of_known(self.boundary_iou)

@@ -33,17 +33,17 @@ class SegmentationScores:
     @property
     def miou(self) -> float:
         """Mean IoU over the classes that occur, background included."""
-        return _nanmean(self.iou)
+        return mean_of_known(self.iou)
 
     @property
     def mean_precision(self) -> float:
         """Mean precision over the classes that occur in the labels."""
-        return _nanmean(self.precision)
+        return mean_of_known(self.precision)
 
     @property
     def mean_recall(self) -> float:
         """Mean recall over the classes that occur in the truth."""
-        return _nanmean(self.recall)
+        return mean_of_known(self.recall)
 
 
 def confusion_matrix(label_HW: np.ndarray, truth_HW: np.ndarray, num_classes: int) -> np.ndarray:
@@ -88,7 +88,8 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, ...]
     return tuple(float(value) for value in ratio)
 
 
-def _nanmean(values: Sequence[float]) -> float:
+def mean_of_known(values: Sequence[float]) -> float:
+    """Returns the mean of the values that are numbers; NaN without any."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 

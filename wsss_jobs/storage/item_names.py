@@ -81,7 +81,7 @@ def sorted_names(names: Iterable[str]) -> Iterator[str]:
     if len(first) < _STRINGS_AT_A_TIME:
         return iter(sorted(first))
     # Bytes: a name need not be valid UTF-8. Where it is, their order is that of the code points.
-    arrays = [pa.array(map(os.fsencode, some), type=pa.binary()) for some in chain([first], lists)]
+    arrays = [_packed(map(os.fsencode, some), pa.binary()) for some in chain([first], lists)]
     whole = in_one_piece(pa.chunked_array(arrays, type=pa.binary()))
     return (os.fsdecode(name) for piece in _pieces(pc.sort_indices(whole)) for name in whole.take(piece).to_pylist())
 
@@ -120,7 +120,14 @@ def _lists(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _string_arrays(texts: Iterable[str]) -> Iterator[pa.StringArray]:
-    return (pa.array(some, type=pa.string()) for some in _lists(texts))
+    return (_packed((text.encode() for text in some), pa.string()) for some in _lists(texts))
+
+
+def _packed(texts: Iterable[bytes], type_: pa.DataType) -> pa.Array:
+    """Returns an array in memory of its own size: `pa.array` grows buffers, and leaves holes of three times that."""
+    each = list(texts)
+    ends = np.cumsum([0, *map(len, each)]).astype(np.int32)
+    return pa.Array.from_buffers(type_, len(each), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(each))])
 
 
 def _pieces(chunk: pa.Array) -> Iterator[pa.Array]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsss_jobs.storage import finalise, mask_compaction, mask_set_digest
+from wsss_jobs.storage import finalise, item_names, mask_compaction, mask_set_digest
 from wsss_jobs.storage.item_names import ItemName
 from wsss_jobs.storage.local_store import LocalStore
 from wsss_jobs.storage.manifest import plan_digest
@@ -82,9 +82,9 @@ def test_the_digest_is_that_of_the_sorted_lines(keys, data):
     sha256 = np.array(data.draw(st.permutations([number * 20 % 256 for number in range(len(keys))])), dtype=np.uint8)
     sha256_n32 = np.tile(sha256[:, None], 32)
     lines = [f"{key} {row.tobytes().hex()}" for key, row in zip(keys, sha256_n32, strict=True)]
-    try:
-        mask_set_digest._LINES_AT_A_TIME = 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(item_names, "_STRINGS_AT_A_TIME", 2)
+        patch.setattr(mask_set_digest, "_CHUNKS_A_BUCKET", data.draw(st.integers(1, 3)))
+        patch.setattr(mask_set_digest, "_LINES_AT_A_TIME", 2)
         found = mask_set_digest.mask_set_digest(keys, sha256_n32)
-    finally:
-        mask_set_digest._LINES_AT_A_TIME = 1 << 13
     assert found == plan_digest(lines) == hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

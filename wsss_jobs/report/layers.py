@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.quality.evaluate import read_truth
-from wsss_jobs.records import Cams
+from wsss_jobs.records import INSTANCE_MASKS, Cams
 from wsss_jobs.report.overlays import cam_overlay, label_overlay, mistake_overlay
 from wsss_jobs.report.picture_sizes import Size, fit_cam, fit_grid_label, fit_label
 from wsss_jobs.report.run_view import RunView
@@ -30,6 +30,7 @@ class Layer:
         draw: Returns the overlay of an item; raises `ObjectNotFoundError` where it was not made.
         is_smooth: Whether it has many colours.
         is_mistakes: Whether its colours are those of mistakes, not of classes.
+        is_instances: Whether each object has a colour of its own, whatever its class.
     """
 
     title: str
@@ -37,12 +38,13 @@ class Layer:
     draw: Draw
     is_smooth: bool = False
     is_mistakes: bool = False
+    is_instances: bool = False
 
 
 def gallery_layers(view: RunView) -> tuple[Layer, ...]:
     """Returns the layers of a run, in the order of its plan; ground truth and mistakes last."""
     store = view.job.store
-    layers = [step_layer(step, store) for step in view.steps]
+    layers = [layer for step in view.steps for layer in _step_layers(step, store)]
     if view.has_truth:
         layers.append(truth_layer())
     if any(item.boxes_xywh for item in view.job.dataset.items):
@@ -51,6 +53,15 @@ def gallery_layers(view: RunView) -> tuple[Layer, ...]:
         draw = partial(_draw_mistakes, stage_folder(view.final.stage, store), view.final.variant)
         layers.append(Layer("Mistakes", "", draw, is_mistakes=True))
     return tuple(layers)
+
+
+def _step_layers(step: Step, run_store: ObjectStore) -> list[Layer]:
+    """Returns how a step looks, and the instances that its mask stage stored beside its masks."""
+    layers = [step_layer(step, run_store)]
+    if step.name == step.stage.name and INSTANCE_MASKS in step.stage.extra_masks:
+        draw = partial(_draw_label, stage_folder(step.stage, run_store), INSTANCE_MASKS)
+        layers.append(Layer(f"Instances ({step.title})", "", draw, is_instances=True))
+    return layers
 
 
 def truth_layer() -> Layer:

@@ -51,6 +51,7 @@ def _derived(content: Mapping[str, Any]) -> dict[str, Any]:
         "has_crf_gains": any(card.crf_gain is not None for card in cards),
         "has_gains": any(row.gain is not None for row in content["classes"]),
         "has_mistakes": any(layer.is_mistakes for layer in content["layers"]),
+        "has_instances": any(layer.is_instances for layer in content["layers"]),
     }
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from models.propagation.instances import Instance, InstanceMasks
 from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.job import PreparedJob, prepare
@@ -48,6 +49,7 @@ class Run:
         stages_done: Stages that are finished, from the first on; None: all.
         shift_px: Key -> how far the mask lies from the truth, 2 if not given; before the CRF it is 3 more.
         confidence: Key -> mean confidence in the receipts of the final masks.
+        with_instances: Whether the walk makes instance masks: the upper half of the rectangle, and the lower.
     """
 
     keys: Sequence[str] = ("a", "b", "c")
@@ -59,6 +61,7 @@ class Run:
     stages_done: int | None = None
     shift_px: Mapping[str, int] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
+    with_instances: bool = False
 
     def label(self, key: str) -> int:
         """Returns the class of an image."""
@@ -89,7 +92,7 @@ def tiny_recipe(tmp_path: Path) -> Callable[..., dict[str, Any]]:
                 "masks": str(tmp_path / "data" / "masks") if run.with_truth else None,
             },
             "store": {"uri": store_uri or str(tmp_path / "runs")},
-            "stages": STAGES,
+            "stages": [each | _instances_of(each, run) for each in STAGES],
         }
 
     return write
@@ -130,6 +133,10 @@ def make_report(make_job: Callable[..., PreparedJob]) -> Callable[..., tuple[Obj
 def run_of() -> type[Run]:
     """The `Run` class, for tests to describe theirs."""
     return Run
+
+
+def _instances_of(stage: dict[str, Any], run: Run) -> dict[str, Any]:
+    return {"instances": {}} if run.with_instances and stage["stage"] == "random_walk" else {}
 
 
 def _write_images(run: Run, root: Path) -> None:
@@ -192,7 +199,15 @@ def _record(stage_name: str, item: DatasetItem, run: Run) -> Record:
     if stage_name == "label_partially":
         return PartialLabel(np.where(np.arange(-(-WIDTH_PX // 4)) < 6, truth_HW[::4, ::4], 255).astype(np.uint8))
     shift_px = run.shift_px.get(item.source_key, 2)
-    return Mask(np.roll(truth_HW, shift_px, axis=1), np.roll(truth_HW, shift_px + 3, axis=1))
+    instances = _halves(truth_HW) if run.with_instances and stage_name == "walk_masks" else None
+    return Mask(np.roll(truth_HW, shift_px, axis=1), np.roll(truth_HW, shift_px + 3, axis=1), instances)
+
+
+def _halves(truth_HW: np.ndarray) -> InstanceMasks:
+    id_HW = np.zeros_like(truth_HW)
+    id_HW[8:18, 8:32], id_HW[18:28, 8:32] = 1, 2
+    class_id = int(truth_HW.max())
+    return InstanceMasks(id_HW, tuple(Instance(class_id, 0.5, 240, 8, y_px, 24, 10) for y_px in (8, 18)))
 
 
 def _metrics() -> pa.Table:

@@ -70,3 +70,20 @@ def test_a_record_that_was_not_made_is_not_drawn(make_job: Callable[..., Prepare
     for layer in gallery_layers(run_view(job, [])):
         with pytest.raises(ObjectNotFoundError):
             layer.draw(job.dataset.items[1], SIZE)
+
+
+def test_instances_are_drawn_beside_the_masks_of_their_walk(make_job: Callable[..., PreparedJob], run_of):
+    job = make_job(run_of(keys=["a"], with_instances=True, with_truth=False))
+    layers = {layer.title: layer for layer in gallery_layers(run_view(job, []))}
+    assert list(layers)[2:4] == ["Random walk", "Instances (Random walk)"]
+    overlay = layers["Instances (Random walk)"].draw(job.dataset.items[0], SIZE)
+    id_HW = np.zeros((38, 50), dtype=np.uint8)
+    id_HW[8:18, 8:32], id_HW[18:28, 8:32] = 1, 2
+    assert (overlay == label_overlay(id_HW)).all()
+    assert [title for title, layer in layers.items() if layer.is_instances] == ["Instances (Random walk)"]
+
+
+@pytest.mark.parametrize("with_instances", [True, False])
+def test_the_legend_says_what_the_colours_of_instances_are(make_report, run_of, with_instances):
+    _, page = make_report(run_of(keys=["a"], with_instances=with_instances))
+    assert ("a colour an object" in page) is with_instances

@@ -18,6 +18,7 @@ from benchmarks.stopwatch import Stopwatch
 from cluster.interruption import sigterm_as_ctrl_c
 from wsss_jobs.cli.compare import parse_seeds
 from wsss_jobs.cli.tables import print_text_table
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.comparison.config import Comparison, load_comparison
 from wsss_jobs.comparison.jobs import VariantJob, prepare_comparison
 from wsss_jobs.comparison.published import Column, MetricName
@@ -98,7 +99,7 @@ class Benchmark:
 
 def compare(comparison: Comparison, jobs: Sequence[VariantJob], seconds_path: Path, path: Path) -> bool:
     """Runs and scores a comparison, prints it and writes its figures; returns whether all variants ran."""
-    console = Console()
+    console = make_console()
     with Stopwatch(console, seconds_path) as watch:
         outcomes = run_variants(jobs, lambda job: _run(job, watch))
     scores = score_parts(comparison, jobs, PARTS)

@@ -23,12 +23,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.real_voc import HALVES, all_places, circumstances, half_of
 from benchmarks.stage_bench import StageBench, done, miou
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.comparison.config import load_comparison
 from wsss_jobs.comparison.jobs import prepare_comparison
 from wsss_jobs.datasets.records import DatasetItem
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-images", type=int, default=40, help="of each half")
     parser.add_argument("--only", choices=[variant.name for variant in VARIANTS])
     options = parser.parse_args(arguments)
-    console = Console()
+    console = make_console()
     content = json.loads(options.json.read_text()) if options.json.exists() else {}
     for variant in VARIANTS:
         if options.only not in {None, variant.name}:

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.config.recipe import load_recipe
 from wsss_jobs.job import PreparedJob, prepare
 
@@ -27,7 +27,7 @@ JobServerOption = Annotated[
     ),
 ]
 
-console = Console()
+console = make_console()
 
 
 def prepared(recipe: str, overrides: list[str]) -> PreparedJob:

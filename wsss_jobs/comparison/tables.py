@@ -60,14 +60,18 @@ def published_table(table: PublishedTable, scores: MethodScores) -> TextTable:
 
 
 def method_table(comparison: Comparison, scores: MethodScores) -> TextTable:
-    """Returns all scores of all methods, %."""
-    rows = []
+    """Returns all scores of the methods that were run, %; the note names the others."""
+    rows, others = [], []
     for name, method in comparison.methods.items():
         evaluations = list(scores.evaluations.get(name, {}).values())
+        if not evaluations:
+            others.append(method.title)
+            continue
         numbers = [figure_text(scores.figure(name, column)) for column in _METRICS]
         rows.append((method.title, *numbers, _image_counts(evaluations), str(len(evaluations)), _remark(evaluations)))
     headings = ("method", *(column.title for column in _METRICS), "images", "seeds", "")
-    return TextTable("Our scores (%)", headings, tuple(rows), _spread_note(comparison))
+    note = f"{_spread_note(comparison)} Not run: {', '.join(others)}." if others else _spread_note(comparison)
+    return TextTable("Our scores (%)", headings, tuple(rows), note)
 
 
 def class_table(comparison: Comparison, scores: MethodScores) -> TextTable:
@@ -81,14 +85,15 @@ def class_table(comparison: Comparison, scores: MethodScores) -> TextTable:
 
 
 def margin_table(comparison: Comparison, scores: MethodScores) -> TextTable:
-    """Returns the margins as measured, beside what is aimed at."""
+    """Returns the margins that were measured, beside what is aimed at."""
     rows = [
         (
             f"{comparison.methods[margin.above].title} over {comparison.methods[margin.below].title}",
-            figure_text(scores.margin(margin), "+"),
+            figure_text(measured, "+"),
             f"{margin.aim:+.1f}",
         )
         for margin in comparison.margins.values()
+        if (measured := scores.margin(margin)) is not None
     ]
     return TextTable("Margins (percentage points)", ("margin", "measured", "aim"), tuple(rows))
 

@@ -75,10 +75,13 @@ def test_margins_are_of_the_same_seeds_and_as_measured(comparison, scores_of):
     assert scores_of({"walk": WALK}).margin(margin) is None
 
 
-def test_unfinished_methods_are_dashes(comparison, scores_of):
-    rows = {row[0]: row for row in method_table(comparison, scores_of({"walk": WALK})).rows}
-    assert rows["Walk"] == ("Walk", "60.0 ± 14.1", "50.0 ± 0.0", "25.0 ± 0.0", "75.0 ± 0.0", "2", "2", "")
-    assert rows["GCN"] == ("GCN", "–", "–", "–", "–", "–", "0", "")
+def test_methods_that_were_not_run_are_named_below_the_others(comparison, scores_of):
+    table = method_table(comparison, scores_of({"walk": WALK}))
+    assert table.rows == (("Walk", "60.0 ± 14.1", "50.0 ± 0.0", "25.0 ± 0.0", "75.0 ± 0.0", "2", "2", ""),)
+    others = [method.title for name, method in comparison.methods.items() if name != "walk"]
+    assert table.note.endswith(f" Not run: {', '.join(others)}.")
+    assert "Not run" not in method_table(comparison, scores_of(dict.fromkeys(comparison.methods, WALK))).note
+    assert margin_table(comparison, scores_of({"walk": WALK})).rows == ()
 
 
 def test_classes_of_the_plotted_methods(comparison, scores_of):
@@ -93,7 +96,7 @@ def test_failures_say_why():
 
 
 def test_markdown_keeps_its_columns(comparison, scores_of):
-    table = method_table(comparison, scores_of({"walk": WALK}))
+    table = method_table(comparison, scores_of(dict.fromkeys(comparison.methods, WALK)))
     lines = [line for line in markdown_table(table).splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(comparison.methods)
     assert {line.replace("\\|", "").count("|") for line in lines} == {len(table.headings) + 1}

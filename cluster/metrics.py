@@ -1,7 +1,7 @@
 """The metrics of the service, from one table, through `ray.util.metrics`.
 
 Ray serves them to Prometheus with the prefix `ray_` before these names, and `_total` after those of counters. Tags are
-few and have few values (run, leg, status): an item's id is never one, since every value is a time series of its own.
+few and have few values (run, leg, stage): an item's id is never one, since every value is a time series of its own.
 Metrics are the picture; what is stored is the truth.
 """
 
@@ -36,6 +36,7 @@ class MetricSpec:
         return f"ray_{self.name}_total" if self.kind == "counter" else f"ray_{self.name}"
 
 
+_BATCH_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 _SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 FAN_OUT_METRICS = (
@@ -56,10 +57,19 @@ STORE_METRICS = (
     MetricSpec("wsss_store_seconds", "histogram", "Seconds of an operation on the store", ("operation",), _SECONDS),
     MetricSpec("wsss_store_errors", "counter", "Tries that failed, later ones may not", ("operation", "code")),
 )
+WORKER_METRICS = (
+    MetricSpec(
+        "wsss_batch_items",
+        "histogram",
+        "Items in one pass through a stage; fewer where an accelerator's memory was not enough",
+        ("stage", "device"),
+        _BATCH_SIZES,
+    ),
+)
 USAGE_METRICS = (
     MetricSpec("wsss_held_seconds", "counter", "Seconds of cores and GPUs that the run's workers held", ("resource",)),
 )
-METRICS = FAN_OUT_METRICS + STORE_METRICS + USAGE_METRICS
+METRICS = FAN_OUT_METRICS + WORKER_METRICS + STORE_METRICS + USAGE_METRICS
 
 _KINDS = {"counter": ray_metrics.Counter, "gauge": ray_metrics.Gauge, "histogram": ray_metrics.Histogram}
 

@@ -72,7 +72,7 @@ def check_capacity(needs: list[Need], capacity: ClusterCapacity) -> list[Finding
 
 
 def check_versions(here: Mapping[str, str], there: Mapping[str, str], must_agree: frozenset[str]) -> list[Finding]:
-    """Findings on packages whose versions differ between this machine and the cluster.
+    """Findings on packages whose versions differ between this machine and the cluster, or that are only here.
 
     Args:
         here: Version by package.
@@ -80,6 +80,9 @@ def check_versions(here: Mapping[str, str], there: Mapping[str, str], must_agree
         must_agree: Packages whose difference is an error.
     """
     findings = []
+    for name in sorted(here.keys() - there.keys() - must_agree):  # of those, what was uploaded counts, not a version
+        message = f"{name} {here[name]} is here and not on the cluster; install it in the image of the nodes"
+        findings.append(Finding("error", "versions", message))
     for name in sorted(here.keys() & there.keys()):
         if here[name] != there[name]:
             severity: Literal["error", "warning"] = "error" if name in must_agree else "warning"

@@ -19,6 +19,7 @@ from wsss_jobs.legs import legs_of
 from wsss_jobs.observer import RunObserver
 from wsss_jobs.pipeline import Plan, PlannedStage, Segment
 from wsss_jobs.receipt_buffer import ReceiptBuffer
+from wsss_jobs.run_store import run_name
 from wsss_jobs.stage_claim import StageClaim
 from wsss_jobs.stage_io import StageFolder, stage_folder, stage_inputs, stage_kind
 from wsss_jobs.stages.base import Device, ItemStage, TrainStage
@@ -57,8 +58,8 @@ class RunContext:
 
     @property
     def run_id(self) -> str:
-        """The run, as metrics name it."""
-        return self.store.uri.rsplit("/", 1)[-1]
+        """The run, as metrics and log lines name it."""
+        return run_name(self.store)
 
     @property
     def by_name(self) -> Mapping[str, PlannedStage]:

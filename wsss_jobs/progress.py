@@ -110,11 +110,16 @@ class TerminalObserver:
 
 
 class LogObserver:
-    """Writes log lines, a few a minute."""
+    """Writes log lines, a few a minute.
+
+    Args:
+        run: The run's folder, in every line.
+    """
 
     _EVERY_S = 15.0
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "") -> None:
+        self._run = run
         self._next_s, self._next_step = 0.0, 0
 
     def __enter__(self) -> Self:
@@ -127,23 +132,23 @@ class LogObserver:
 
     def message(self, text: str) -> None:
         """Logs a line."""
-        _log.info("%s", text)
+        self._line("%s", text)
 
     def run_started(self, plan: Plan, num_items: int) -> None:
         """Logs the size of the run."""
-        _log.info("run started items=%d stages=%d", num_items, len(plan.segments))
+        self._line("run started items=%d stages=%d", num_items, len(plan.segments))
 
     def stage_started(self, stage: PlannedStage, num_todo: int, num_done: int, num_failed: int) -> None:
         """Logs what is left."""
         self._next_s, self._next_step = 0.0, 0
-        _log.info("stage started stage=%s todo=%d done=%d failed=%d", stage.name, num_todo, num_done, num_failed)
+        self._line("stage started stage=%s todo=%d done=%d failed=%d", stage.name, num_todo, num_done, num_failed)
 
     def items_progress(self, stage: PlannedStage, snapshot: ProgressSnapshot) -> None:
         """Logs the count now and then."""
         if snapshot.elapsed_s < self._next_s:
             return
         self._next_s = snapshot.elapsed_s + self._EVERY_S
-        _log.info(
+        self._line(
             "stage running stage=%s done=%d failed=%d total=%s items_per_s=%.1f %s",
             stage.name,
             snapshot.num_done,
@@ -155,17 +160,17 @@ class LogObserver:
 
     def stage_waits(self, stage: PlannedStage, why: str) -> None:
         """Logs why."""
-        _log.info("stage waits stage=%s why=%s", stage.name, why)
+        self._line("stage waits stage=%s why=%s", stage.name, why)
 
     def training_started(self, stage: PlannedStage, num_workers: int, num_cpus: float, num_gpus: float) -> None:
         """Logs the size."""
-        _log.info("training stage=%s workers=%d cpus=%g gpus=%g", stage.name, num_workers, num_cpus, num_gpus)
+        self._line("training stage=%s workers=%d cpus=%g gpus=%g", stage.name, num_workers, num_cpus, num_gpus)
 
     def training_progress(self, stage: PlannedStage, progress: TrainProgress) -> None:
         """Logs the loss some twenty times a training; not every step is seen here."""
         if progress.step >= self._next_step or progress.step == progress.num_steps:
             self._next_step = progress.step + max(progress.num_steps // 20, 1)
-            _log.info(
+            self._line(
                 "training stage=%s step=%d/%d loss=%.4f",
                 stage.name,
                 progress.step,
@@ -175,8 +180,11 @@ class LogObserver:
 
     def stage_finished(self, stage: PlannedStage, num_done: int, num_failed: int, seconds: float) -> None:
         """Logs the end."""
-        _log.info("stage finished stage=%s done=%d failed=%d seconds=%.1f", stage.name, num_done, num_failed, seconds)
+        self._line("stage finished stage=%s done=%d failed=%d seconds=%.1f", stage.name, num_done, num_failed, seconds)
 
     def stage_reused(self, stage: PlannedStage, num_done: int, num_failed: int) -> None:
         """Logs that nothing had to be done."""
-        _log.info("stage reused stage=%s done=%d failed=%d", stage.name, num_done, num_failed)
+        self._line("stage reused stage=%s done=%d failed=%d", stage.name, num_done, num_failed)
+
+    def _line(self, text: str, *values: object) -> None:
+        _log.info(f"{text} run=%s", *values, self._run)

@@ -21,6 +21,14 @@ def open_run_store(settings: StoreSettings, run: str) -> ObjectStore:
     from wsss_jobs.storage.s3_client import S3Options
 
     options = S3Options.from_environment(
-        max_attempts=settings.max_attempts, encryption=settings.encryption, kms_key_id=settings.kms_key_id
+        max_attempts=settings.max_attempts,
+        read_timeout_s=settings.read_timeout_s,
+        encryption=settings.encryption,
+        kms_key_id=settings.kms_key_id,
     )
     return open_store(settings.uri, options).child(run)
+
+
+def run_name(store: ObjectStore) -> str:
+    """Returns how metrics and log lines name the run in this folder."""
+    return store.uri.rsplit("/", 1)[-1]

@@ -1,11 +1,13 @@
 """What lives in an actor: one stage with its inputs and its output. Reads, processes, commits, and says how it went."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.fan_out import Outcome, WorkItem
 from cluster.store_metrics import StoreMetrics
+from cluster.worker_metrics import WorkerMetrics
 from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError, StorageError
@@ -28,6 +30,8 @@ from wsss_jobs.storage.mask_facts import score_column
 from wsss_jobs.storage.object_store import AccessDeniedError, ObjectNotFoundError, ObjectStore, TornObjectError
 from wsss_jobs.storage.observation import observe_stores
 from wsss_jobs.storage.uris import read_uri
+
+_log = logging.getLogger(__name__)
 
 CHECKPOINT_KEY = "checkpoint/model.pt"
 STORE_FAILED = "store_failed"
@@ -72,6 +76,7 @@ class StageWorker:
 
         torch.set_num_threads(max(job.num_threads, 1))
         observe_stores(StoreMetrics(job.run_id))
+        self._metrics = WorkerMetrics(job.run_id, job.name)
         if job.device == "cpu":
             keep_freed_memory()
         self._job = job
@@ -125,19 +130,33 @@ class StageWorker:
         if not batch:
             return []
         try:
-            return [(result, self._job.device) for result in self._stage.process(batch)]
+            results = self._stage.process(batch)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
+            self._note_memory(batch)
             if len(batch) == 1:
                 return [(self._on_cpu(batch), "cpu")]
             middle = len(batch) // 2
             return [*self._process(batch[:middle]), *self._process(batch[middle:])]
+        self._metrics.batch_done(len(batch), self._job.device)
+        return [(result, self._job.device) for result in results]
+
+    def _note_memory(self, batch: Sequence[ItemInput]) -> None:
+        _log.warning(
+            "out of the accelerator's memory run=%s stage=%s batch=%d first_item=%s: %s",
+            self._job.run_id,
+            self._job.name,
+            len(batch),
+            batch[0].item.source_key,
+            "goes to the CPU" if len(batch) == 1 else "halved",
+        )
 
     def _on_cpu(self, batch: list[ItemInput]) -> Ok | Failed:
         """Returns what one item becomes on the CPU, where memory is larger; weights are loaded there once."""
         if self._cpu_stage is None:
             self._cpu_stage = self._job.spec(self._config, replace(self._context, device="cpu"))
         [result] = self._cpu_stage.process(batch)
+        self._metrics.batch_done(1, "cpu")
         return result
 
     def _outcome(self, item: WorkItem, result: Ok | Failed, device: Device) -> Outcome:

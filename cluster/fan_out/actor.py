@@ -1,5 +1,6 @@
 """The process in which a worker lives. All that runs on the far side of the cluster is in this file."""
 
+import logging
 import os
 import time
 import traceback
@@ -12,6 +13,8 @@ from ray import cloudpickle
 
 from cluster.errors import WorkerBrokenError
 from cluster.fan_out.types import Outcome, Worker, WorkerFactory, WorkItem
+
+_log = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARS = 2000
 
@@ -35,10 +38,18 @@ class BatchReply:
 
 
 class LegActor:
-    """Holds one worker of one leg. Its methods never raise because of an item."""
+    """Holds one worker of one leg. Its methods never raise because of an item.
 
-    def __init__(self) -> None:
+    Args:
+        leg: The leg's name; Ray's dashboard, process list and logs show it.
+    """
+
+    def __init__(self, leg: str = "") -> None:
+        self._leg = leg
         self._worker: Worker | None = None
+
+    def __repr__(self) -> str:
+        return f"LegActor({self._leg})"
 
     def place(self) -> Place:
         """Where this actor runs; answered as soon as the cluster has placed it."""
@@ -84,6 +95,7 @@ def run_batch(worker: Worker, items: Sequence[WorkItem], upstream: Sequence[Any]
         raise
     except Exception as error:  # noqa: BLE001 - an item's fault becomes its outcome
         if len(items) == 1:
+            _log.exception("worker raised item=%s", items[0].id)  # with its frames, in the log of the actor's process
             message = describe_error(error)
             return [Outcome(items[0].id, ok=False, reason="worker_raised", message=message)]
     payloads = [upstream[index : index + 1] for index in range(len(items))]

@@ -1,10 +1,14 @@
 """The end of an item: counted, reported, its place in flight given back."""
 
+import logging
+
 from cluster.errors import ErrorBudgetExceededError
 from cluster.fan_out.error_budget import budget_message, tolerated_failures
 from cluster.fan_out.observers import Observers
 from cluster.fan_out.state import LegState, RunState, TrackedItem
 from cluster.fan_out.types import FinalOutcome
+
+_log = logging.getLogger(__name__)
 
 
 def finish_done(state: RunState, item: TrackedItem, observers: Observers) -> None:
@@ -29,6 +33,8 @@ def finish_failed(
     item.payload = None
     if observers.metrics:
         observers.metrics.item_failed(leg.leg.name)
+    place = (state.run_id, leg.leg.name, item.item.id, reason, item.attempts)
+    _log.warning("item failed run=%s leg=%s item=%s reason=%s attempts=%d: %s", *place, message.partition("\n")[0])
     observers.on_outcome(_last_word(item, leg.leg.name, reason, message))
     tolerated = tolerated_failures(state.num_done + state.num_failed, state.total, state.policy)
     if state.num_failed > tolerated:

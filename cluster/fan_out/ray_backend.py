@@ -74,7 +74,7 @@ class RayBackend:
             max_restarts=0,
             max_task_retries=0,
             runtime_env={"env_vars": actor_environment(resources, self._legs[leg].env_vars)},
-        ).remote()
+        ).remote(self._legs[leg].name)
         self._handles[number], self._leg_of[number] = handle, leg
         self._calls[handle.place.remote()] = _Call(number, "place")
         self._calls[handle.make_worker.remote(self._factories[leg])] = _Call(number, "make")
@@ -84,7 +84,8 @@ class RayBackend:
         """Queue a batch: one return value for the driver, and one an item for the next leg."""
         with_payloads = self._leg_of[actor] + 1 < len(self._legs)
         num_returns = 1 + len(items) if with_payloads else 1
-        run = self._handles[actor].run.options(num_returns=num_returns)
+        name = f"{self._legs[self._leg_of[actor]].name}.run"
+        run = self._handles[actor].run.options(num_returns=num_returns, name=name)
         refs = run.remote(list(items), with_payloads, *upstream)
         reply, *payloads = refs if with_payloads else [refs]
         self._calls[reply] = _Call(actor, "run", batch, tuple(payloads))

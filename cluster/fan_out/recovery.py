@@ -1,5 +1,6 @@
 """After a loss: verdicts on the items that were hit, and the way back for each."""
 
+import logging
 from dataclasses import replace
 
 from cluster.fan_out.blame import LossCause, judge
@@ -7,6 +8,8 @@ from cluster.fan_out.finishing import finish_failed
 from cluster.fan_out.observers import Observers
 from cluster.fan_out.retry import Fate, fate_of
 from cluster.fan_out.state import ActorState, LegState, RunState, SentBatch, TrackedItem
+
+_log = logging.getLogger(__name__)
 
 _UNKNOWN_NODE = "unknown"
 
@@ -20,6 +23,16 @@ def recover_actor(
     if observers.metrics:
         observers.metrics.actor_lost(leg.leg.name)
     items = {item.number: item for batch in actor.batches for item in batch.items}
+    _log.warning(
+        "actor lost run=%s leg=%s cause=%s node=%s actor=%s items=%d: %s",
+        state.run_id,
+        leg.leg.name,
+        cause.value,
+        actor.node_id,
+        actor.actor_id,
+        len(items),
+        _first_line(message),
+    )
     leg.num_running -= len(items)
     verdicts = judge(cause, [[item.number for item in batch.items] for batch in actor.batches])
     for number in verdicts.blamed:
@@ -81,6 +94,14 @@ def _send_back(state: RunState, leg: LegState, item: TrackedItem, message: str, 
         finish_failed(state, leg, item, fate.value, _quarantine_message(fate, item, leg, message), observers)
         return
     state.num_retried += 1
+    _log.info(
+        "item sent again run=%s leg=%s item=%s attempts=%d: %s",
+        state.run_id,
+        leg.leg.name,
+        item.item.id,
+        item.attempts,
+        _first_line(message),
+    )
     if observers.metrics:
         observers.metrics.item_retried(leg.leg.name)
     if state.payload_is_lost(item):
@@ -89,6 +110,10 @@ def _send_back(state: RunState, leg: LegState, item: TrackedItem, message: str, 
         leg.solo.append(item)
     else:
         leg.returned.appendleft(item)
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def _quarantine_message(fate: Fate, item: TrackedItem, leg: LegState, message: str) -> str:

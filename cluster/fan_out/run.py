@@ -44,7 +44,7 @@ def fan_out(
         should_stop: Asked many times a second; True ends the run early, `FanOutSummary.stopped` says so.
         policy: Limits; the defaults suit most jobs.
         total: Number of items where `items` has no length; for progress and the error budget.
-        run_id: Tag of the metrics; empty records none.
+        run_id: Named in log lines, and the tag of the metrics; empty records none.
 
     Raises:
         ResourceError: The cluster never gave a worker that a leg needs.
@@ -70,7 +70,7 @@ def fan_out(
         should_stop or _never,
         FanOutMetrics(run_id) if run_id else None,
     )
-    return run_on(RayBackend(legs), items, legs, policy=policy, total=total, observers=observers)
+    return run_on(RayBackend(legs), items, legs, policy=policy, total=total, observers=observers, run_id=run_id)
 
 
 def run_on(
@@ -81,11 +81,12 @@ def run_on(
     policy: FanOutPolicy,
     total: int | None,
     observers: Observers,
+    run_id: str = "",
 ) -> FanOutSummary:
     """The same on a given backend, which is closed in any case."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    state = RunState(items, legs, policy, total, backend.now())
+    state = RunState(items, legs, policy, total, backend.now(), run_id)
     try:
         finished = FanOutLoop(state, backend, observers).run()
     finally:

@@ -127,8 +127,15 @@ class RunState:
     """Everything that changes while a fan-out runs."""
 
     def __init__(
-        self, items: Iterable[WorkItem], legs: Sequence[Leg], policy: FanOutPolicy, total: int | None, now: float
+        self,
+        items: Iterable[WorkItem],
+        legs: Sequence[Leg],
+        policy: FanOutPolicy,
+        total: int | None,
+        now: float,
+        run_id: str = "",
     ) -> None:
+        self.run_id = run_id
         self.source: Iterator[WorkItem] = iter(items)
         self.source_is_empty = False
         self.legs = [LegState(leg, index) for index, leg in enumerate(legs)]

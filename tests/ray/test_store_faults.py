@@ -37,10 +37,12 @@ def remote(run_without_masks, s3_endpoint, s3_bucket, wsss):
     for path in run.rglob("*"):
         if path.is_file():
             store.put(path.relative_to(run).as_posix(), path.read_bytes())
-    with FaultyS3(s3_endpoint, CALM, silence_s=0.3) as proxy:
+    with FaultyS3(s3_endpoint, CALM, silence_s=3.0) as proxy:
         aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         command = wsss.with_environment(**aws | {"AWS_ENDPOINT_URL": proxy.endpoint})
-        yield proxy, command, ("run", recipe, "--no-report", "--set", f"store.uri=s3://{s3_bucket}")
+        # The proxy is silent for longer than the client waits.
+        settings = ("--set", f"store.uri=s3://{s3_bucket}", "--set", "store.read_timeout_s=1")
+        yield proxy, command, ("run", recipe, "--no-report", *settings)
 
 
 @pytest.fixture
@@ -77,6 +79,7 @@ def test_a_store_that_fails_now_and_then_changes_no_byte(remote, left, run_witho
         ("clock_skew", "clock and the service's differ too much"),
         ("slow_down", "slow down on each of 2 tries"),
         ("reset", "no connection after 2 tries"),
+        ("silence", "Read timeout"),
     ],
 )
 def test_a_store_that_fails_for_good_stops_the_job_with_its_reason_and_it_goes_on_later(

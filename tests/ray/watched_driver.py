@@ -15,6 +15,7 @@ from cluster.fan_out import ActorResources, FanOutPolicy, Leg, Outcome, WorkItem
 from cluster.session import connect
 from cluster.store_metrics import StoreMetrics
 from cluster.usage_metrics import UsageMetrics
+from cluster.worker_metrics import WorkerMetrics
 
 
 class Step:
@@ -30,11 +31,12 @@ class Step:
 def main() -> None:
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    store, usage = StoreMetrics("watched"), UsageMetrics("watched")
+    store, usage, worker = StoreMetrics("watched"), UsageMetrics("watched"), WorkerMetrics("watched", "first")
 
     def on_outcome(outcome):
         store.operation_finished("put", 0.01)
         usage.held(0.02, 0.0)
+        worker.batch_done(4, "cpu")
         if not outcome.ok:
             store.try_failed("put", "SlowDown")
 

@@ -22,6 +22,7 @@ from wsss_jobs.comparison.sharing import shared_stages
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.job import PreparedJob, RunResult, run_job
 from wsss_jobs.progress import LogObserver, TerminalObserver
+from wsss_jobs.run_store import run_name
 
 _FAILED, _SOME_FAILED = 1, 3
 
@@ -79,7 +80,7 @@ def _prepared(comparison: Comparison, overrides: Sequence[str]) -> list[VariantJ
 def _run(jobs: Sequence[VariantJob], *, address: str | None, retry_failed: bool) -> list[VariantOutcome]:
     if own_submission_id(os.environ):
         refuse_relative_store(jobs[0].job.recipe.store.uri)
-    with TerminalObserver(console) if console.is_terminal else LogObserver() as observer:
+    with TerminalObserver(console) if console.is_terminal else LogObserver(run_name(jobs[0].job.store)) as observer:
 
         def run(job: PreparedJob) -> RunResult:
             observer.message(f"{job.recipe.name}: {job.store.uri}")

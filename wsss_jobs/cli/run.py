@@ -17,6 +17,7 @@ from wsss_jobs.progress import LogObserver, TerminalObserver
 from wsss_jobs.quality.evaluate import evaluate_run
 from wsss_jobs.quality.evaluation_files import write_evaluations
 from wsss_jobs.report.build import build_report
+from wsss_jobs.run_store import run_name
 
 _SOME_FAILED = 3
 
@@ -34,7 +35,7 @@ def run(
         refuse_relative_store(load_recipe(recipe, overrides).store.uri)
     job = prepared(recipe, overrides)
     console.print(f"[bold]{job.recipe.name}[/bold]  {job.store.uri}", highlight=False)
-    with TerminalObserver(console) if console.is_terminal else LogObserver() as observer:
+    with TerminalObserver(console) if console.is_terminal else LogObserver(run_name(job.store)) as observer:
         result = run_job(job, observer, address=address, retry_failed=retry_failed)
     _show_results(job, with_report=with_report)
     _finish(job, result)

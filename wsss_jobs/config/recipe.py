@@ -48,6 +48,7 @@ class StoreSettings(BaseModel):
         encryption: On S3: `default` as the bucket is set up, `s3` (SSE-S3) or `kms` (SSE-KMS).
         kms_key_id: With `kms`: id, ARN or alias of the key; None is AWS's own key for S3.
         max_attempts: On S3: tries of one request, the first included.
+        read_timeout_s: On S3: longest silence within an answer; then the try counts as failed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +58,7 @@ class StoreSettings(BaseModel):
     encryption: Literal["default", "s3", "kms"] = "default"
     kms_key_id: str | None = None
     max_attempts: int = Field(default=5, ge=1, le=20)
+    read_timeout_s: float = Field(default=60.0, gt=0)
 
     @model_validator(mode="after")
     def _encryption_of_s3(self) -> Self:

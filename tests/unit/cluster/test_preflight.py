@@ -81,10 +81,12 @@ def test_versions_that_differ():
     here, there = {"ours": "1", "torch": "2", "here": "3"}, {"ours": "2", "torch": "3", "there": "4"}
     found = check_versions(here, there, frozenset({"ours"}))
     assert [(finding.severity, finding.message.split()[0]) for finding in found] == [
+        ("error", "here"),
         ("error", "ours"),
         ("warning", "torch"),
     ]
     assert check_versions(here, here, frozenset({"ours"})) == []
+    assert check_versions({"ours": "1"}, {}, frozenset({"ours"})) == []  # a folder that was uploaded has no version
 
 
 def test_findings_travel_as_json():

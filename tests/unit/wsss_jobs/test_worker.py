@@ -57,8 +57,10 @@ def work(*names):
     return [WorkItem(name, DatasetItem(name, name, f"/images/{name}", 1, 1, (1,), "train")) for name in names]
 
 
-def test_a_batch_that_does_not_fit_is_halved_then_the_cpu_takes_the_item_then_it_fails(made):
+def test_a_batch_that_does_not_fit_is_halved_then_the_cpu_takes_the_item_then_it_fails(made, monkeypatch, caplog):
     running = made()
+    passed = []
+    monkeypatch.setattr(running._metrics, "batch_done", lambda *batch: passed.append(batch))
     outcomes = running.run(work("4", "4", "50", "4", "60", "200"), ())
     assert [outcome.ok for outcome in outcomes] == [True] * 5 + [False]
     assert [outcome.receipt.get("eat_device") for outcome in outcomes[:5]] == ["cuda", "cuda", "cpu", "cuda", "cpu"]
@@ -66,6 +68,10 @@ def test_a_batch_that_does_not_fit_is_halved_then_the_cpu_takes_the_item_then_it
     assert "cannot allocate" in outcomes[5].message
     assert Hungry.made_on == ["cuda", "cpu"], "weights are loaded on the CPU once, when they are needed"
     assert running._stage.sizes == [6, 3, 1, 2, 1, 1, 3, 1, 2, 1, 1]
+    assert passed == [(1, "cuda"), (1, "cuda"), (1, "cpu"), (1, "cuda"), (1, "cpu"), (1, "cpu")]
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "out of the accelerator's memory run=run stage=eat batch=6 first_item=4: halved"
+    assert lines[-1] == "out of the accelerator's memory run=run stage=eat batch=1 first_item=200: goes to the CPU"
 
 
 @pytest.mark.parametrize("error", [StorageError, ObjectNotFoundError, TornObjectError, AccessDeniedError])

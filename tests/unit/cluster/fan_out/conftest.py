@@ -310,7 +310,9 @@ def simulate(
     work = items if items is not None else [WorkItem(f"i{number}") for number in range(num_items)]
     policy = {"error_budget_min_items": 10_000, "max_pending_actors": 0, **policy}
     try:
-        run.summary = run_on(cluster, work, legs, policy=FanOutPolicy(**policy), total=None, observers=observers)
+        run.summary = run_on(
+            cluster, work, legs, policy=FanOutPolicy(**policy), total=None, observers=observers, run_id="simulated"
+        )
     finally:
         assert cluster.closed
     return run

@@ -105,3 +105,18 @@ def test_what_a_factory_raises_is_told_with_its_place():
 
 def test_long_messages_are_cut():
     assert len(describe_error(ValueError("x" * 100_000))) < 2100
+
+
+def test_ray_shows_which_leg_an_actor_serves():
+    assert repr(LegActor("propagate_gcn")) == "LegActor(propagate_gcn)"
+
+
+def test_what_a_worker_raises_is_in_the_log_of_its_process_with_all_frames(caplog):
+    class Broken:
+        def run(self, items, upstream):
+            raise KeyError("no such class")
+
+    actor_with(Broken()).run(ITEMS[:1], False)
+    [record] = caplog.records
+    assert record.getMessage() == f"worker raised item={ITEMS[0].id}"
+    assert record.exc_info[0] is KeyError

@@ -66,4 +66,12 @@ def test_what_is_recorded_fits_the_table(recorded):
 def test_names_are_ours_and_tags_few():
     assert all(spec.name.startswith("wsss_") for spec in metrics.METRICS)
     assert len({spec.name for spec in metrics.METRICS}) == len(metrics.METRICS)
-    assert {tag for spec in metrics.METRICS for tag in spec.tags} <= {"leg", "status", "operation", "code", "resource"}
+    assert {tag for spec in metrics.METRICS for tag in spec.tags} <= {
+        "leg",
+        "status",
+        "operation",
+        "code",
+        "resource",
+        "stage",
+        "device",
+    }

@@ -64,6 +64,22 @@ def test_a_batch_of_one_is_blamed_at_once(sim, behave):
     assert run.cluster.num_deaths[0, "i4"] == 3
 
 
+def test_losses_repeats_and_failures_leave_a_line_each_with_run_leg_and_item(sim, behave, caplog):
+    caplog.set_level("INFO", "cluster.fan_out")
+    run = sim(30, TWO_LEGS, BOX, behave(kills={(0, "i6"): 99}, fails={(1, "i9")}))
+    lines = [record.getMessage() for record in caplog.records]
+    lost = [line for line in lines if line.startswith("actor lost run=simulated leg=predict cause=")]
+    assert len(lost) == run.summary.num_actor_deaths
+    assert all("exit code 139" in line for line in lost)
+    again = [line for line in lines if line.startswith("item sent again run=simulated leg=predict item=i")]
+    assert len(again) == run.summary.num_retried
+    failed = [line.partition(" attempts=")[0] for line in lines if line.startswith("item failed")]
+    assert sorted(failed) == [
+        "item failed run=simulated leg=predict item=i6 reason=worker_died",
+        "item failed run=simulated leg=refine item=i9 reason=bad",
+    ]
+
+
 def test_an_item_that_kills_twice_is_done_in_the_end(sim, behave):
     run = sim(30, TWO_LEGS, BOX, behave(kills={(1, "i6"): 3}))
     assert run.failed == {}

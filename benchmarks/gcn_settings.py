@@ -4,11 +4,13 @@
 
 Takes CAMs and affinity networks of a finished `benchmarks.real_voc_compare`, its first seed: WSGCN-I on IRNet, WSGCN-P
 on AffinityNet. One change at a time from the recipe's settings, on `--num-images` images of each half: mIoU, and what
-is known without masks: how far the masks agree with those of the random walk (at its own label-free threshold, or
-background exponent) with CRF, and with themselves before the CRF.
+is known without masks: how far the masks agree with those of the random walk with CRF, and with themselves before the
+CRF. IRN's walk has the threshold that Otsu's method gives (`benchmarks.choices`), PSA's its published settings.
 
-`choice.*`: what the tuned half chooses, by its masks or by agreement with the walk, scored on the other half; beside
-it the recipe's settings and the best there. `rank_correlation` is Spearman's, of agreement and mIoU, over all settings.
+`choice.*`: what the tuned half chooses, by its masks (`with_masks`) or by agreement with the walk (`label_free`; only
+among settings without the recipe's partial labels, which masks have tuned: `label_free_untuned`), scored on the other
+half; beside it the recipe's settings and the best there. The best of many on few images is partly luck.
+`rank_correlation` is Spearman's, of agreement and mIoU with CRF, over all settings on each half.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 from scipy.stats import spearmanr
 
@@ -67,10 +70,10 @@ _BOTH: Settings = {
     "Phi as in the paper": _gcn(color_denominator=6.0, space_denominator=200.0),
     "laplacian_affinity=affinity": _gcn(laplacian_affinity="affinity"),
     "loss_form=paper": _gcn(loss_form="paper"),
+    "labels: released": _labels(alpha_low=4.0, alpha_high=32.0, foreground_fraction=0.3, min_background_score=0.8),
     "labels: middle": _labels(alpha_high=16.0, foreground_fraction=0.3, min_background_score=0.5),
     "labels: wide": _labels(alpha_low=6.0, alpha_high=8.0, foreground_fraction=0.8, min_background_score=0.1),
 }
-_RELEASED = {"alpha_low": 4.0, "foreground_fraction": 0.3, "min_background_score": 0.8}
 _WALK = {"graph": "walk", "symmetrise": "max", "normalisation": "row"}
 
 
@@ -81,7 +84,7 @@ class Variant:
     Attributes:
         name: Of the comparison's variant.
         walk: The stage of its random walk.
-        walk_settings: Chosen without masks, as `benchmarks.choices` does, or published.
+        walk_settings: Chosen without masks, or published.
         settings: One change at a time.
     """
 
@@ -100,7 +103,6 @@ VARIANTS = (
             **_BOTH,
             "graph.beta=20": _gcn(graph={"beta": 20.0}),
             "node_features=paper": {"propagate_gcn": {"node_features": "paper"}},
-            "labels: released": _labels(alpha_high=32.0, **_RELEASED),
         },
     ),
     Variant(
@@ -113,7 +115,6 @@ VARIANTS = (
             "graph.beta=16": _gcn(graph={"beta": 16.0}),
             "graph: walk of 256 steps (as in wsgcn_p_voc)": _gcn(graph={**_WALK, "log2_steps": 8}),
             "graph: walk of 4 steps": _gcn(graph={**_WALK, "log2_steps": 2}),
-            "labels: released": _labels(alpha_high=32.0, **_RELEASED),
         },
     ),
 )
@@ -129,20 +130,21 @@ def bench_of(data: Path, store: Path, variant: str) -> StageBench:
 
 def measured(data: Path, store: Path, variant: Variant, num_images: int, share: int) -> dict[tuple[str, str, str], Any]:
     """Returns confusions by half, setting and measure, of every `NUM_PROCESSES`th of the images."""
+    torch.set_num_threads(1)
     bench = bench_of(data, store, variant.name)
     walk, refine = bench.stage(variant.walk, variant.walk_settings), bench.stage("walk_masks", {})
     gcn_masks = bench.stage("gcn_masks", {})
-    stages = {
-        name: [bench.stage(stage, changes.get(stage, {})) for stage in ("label_partially", "propagate_gcn")]
-        for name, changes in variant.settings.items()
-    }
+    label_partially, propagate = (
+        {name: bench.stage(stage, changes.get(stage, {})) for name, changes in variant.settings.items()}
+        for stage in ("label_partially", "propagate_gcn")
+    )
     found: dict[tuple[str, str, str], Any] = defaultdict(int)
     for item in list(chosen(bench, num_images))[share::NUM_PROCESSES]:
         cams, image_HW3, truth_HW = bench.cams(item), read_image(item), read_truth(item)
         walked = done(refine, item, image_HW3, scores=done(walk, item, image_HW3, cams=cams))
-        for name, (label_partially, propagate) in stages.items():
-            partial = done(label_partially, item, image_HW3, cams=cams)
-            mask = done(gcn_masks, item, image_HW3, scores=done(propagate, item, image_HW3, partial=partial))
+        for name in variant.settings:
+            partial = done(label_partially[name], item, image_HW3, cams=cams)
+            mask = done(gcn_masks, item, image_HW3, scores=done(propagate[name], item, image_HW3, partial=partial))
             pairs = {
                 "miou": (mask.before_crf_HW, truth_HW),
                 "miou_crf": (mask.label_HW, truth_HW),
@@ -177,15 +179,25 @@ def in_processes(data: Path, store: Path, variant: Variant, num_images: int) -> 
 def choices(values: Mapping[str, Mapping[str, Values]]) -> dict[str, Any]:
     """Returns what each way of choosing on the tuned half picks, and its mIoU with CRF on the other."""
     tuned, other = (values[half] for half in HALVES)
+    untuned = {name: each for name, each in tuned.items() if name.startswith("labels")}
     picks = {
         "recipe": "recipe",
-        "with_masks": max(tuned, key=lambda name: tuned[name]["miou_crf"]),
-        "label_free": max(tuned, key=lambda name: tuned[name]["agreement_walk"]),
-        "best_there": max(other, key=lambda name: other[name]["miou_crf"]),
+        "with_masks": _best(tuned, "miou_crf"),
+        "label_free": _best(tuned, "agreement_walk"),
+        "label_free_untuned": _best(untuned, "agreement_walk"),
+        "best_there": _best(other, "miou_crf"),
     }
-    correlation = spearmanr(*([each[key] for each in tuned.values()] for key in ("agreement_walk", "miou_crf")))
     picked = {how: {"setting": name, "miou_crf": other[name]["miou_crf"]} for how, name in picks.items()}
-    return {**picked, "rank_correlation": round(float(correlation.statistic), 2)}
+    return {**picked, "rank_correlation": {half: _rank_correlation(of_half) for half, of_half in values.items()}}
+
+
+def _best(values: Mapping[str, Values], key: str) -> str:
+    return max(values, key=lambda name: values[name][key])
+
+
+def _rank_correlation(values: Mapping[str, Values]) -> float:
+    columns = ([each[key] for each in values.values()] for key in ("agreement_walk", "miou_crf"))
+    return round(float(spearmanr(*columns).statistic), 2)
 
 
 def setting_table(title: str, values: Mapping[str, Mapping[str, Values]]) -> Table:
@@ -217,11 +229,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.only not in {None, variant.name}:
             continue
         values = in_processes(options.data, options.store, variant, options.num_images)
+        found = choices(values)
         console.print(setting_table(f"{variant.name}, mIoU in %", values))
-        console.print(f"choice: {choices(values)}", highlight=False)
-        content[variant.name] = {**values, "choice": choices(values)}
-    content |= circumstances(2 * options.num_images)
-    options.json.write_text(json.dumps(content, indent=1) + "\n")
+        console.print(f"choice: {found}", highlight=False)
+        content[variant.name] = {**values, "choice": found, **circumstances(2 * options.num_images)}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

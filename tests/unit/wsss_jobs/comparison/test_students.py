@@ -44,7 +44,7 @@ def test_every_file_is_shipped_and_its_recipes_load(source):
 @pytest.mark.parametrize(
     ("source", "counts"),
     [
-        ("wsgcn_student_voc", {"table_3": 10, "table_5": 2}),
+        ("wsgcn_student_voc", {"table_3": 10, "table_4": 4, "table_5": 2}),
         ("acr_student_voc", {"table_4": 18}),
         ("groupwise_student_voc", {"table_1": 24, "table_2": 5}),
         ("isim_student_voc", {"table_8": 7, "table_9": 7, "table_10": 3, "table_11": 18}),

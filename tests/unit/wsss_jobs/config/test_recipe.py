@@ -112,3 +112,43 @@ def test_files_are_read_and_faults_in_them_named(tmp_path):
 def test_shipped_recipes_are_valid(name):
     recipe = load_recipe(name)
     assert recipe.name == name
+
+
+def test_small_recipes_of_irn_hold_the_stages_of_the_demo():
+    demo, small, baseline = (load_recipe(name).content for name in ("demo", "wsgcn_i_small", "irn_small"))
+    assert small["stages"] == demo["stages"]
+    assert baseline["stages"] == demo["stages"][: len(baseline["stages"])]
+    assert [stage["stage"] for stage in baseline["stages"][-2:]] == ["random_walk", "refine_masks"]
+    assert small["run"] == baseline["run"]
+    assert {**small, "stages": [], "run": ""} | {"name": "", "description": ""} == {
+        **baseline,
+        "stages": [],
+        "run": "",
+    } | {"name": "", "description": ""}
+
+
+def test_published_values_are_in_the_recipes_of_the_papers():
+    """Values that `wsgcn_i_voc` and its relatives take from the papers and their code, by hand from there."""
+    stages = {
+        name: {each.get("name", each["stage"]): each for each in load_recipe(name).content["stages"]}
+        for name in ("irn_voc", "psa_voc", "wsgcn_i_voc", "wsgcn_p_voc")
+    }
+    for name in ("wsgcn_i_voc", "wsgcn_p_voc"):
+        gcn = stages[name]["propagate_gcn"]["gcn"]
+        keys = ("num_steps", "hidden_channels", "dropout", "learning_rate", "weight_decay")
+        assert [gcn[key] for key in keys] == [250, 16, 0.3, 0.01, 5e-4]
+        assert (gcn["entropy_weight"], gcn["laplacian_weight"], gcn["graph"]["self_loop"]) == (10, 0.01, 1)
+        labels = stages[name]["label_partially"]["labels"]
+        assert (labels["alpha_low"], labels["alpha_high"], labels["foreground_fraction"]) == (4, 32, 0.3)
+        assert stages[name]["gcn_masks"]["crf"] == "wsgcn_complete_labels"
+    for name in ("irn_voc", "wsgcn_i_voc"):
+        assert stages[name]["random_walk"]["walk"] == {"radius": 5, "beta": 10, "log2_steps": 8}
+        assert stages[name]["random_walk"]["background_threshold"] == 0.25
+        assert stages[name]["train_affinity"]["radius"] == 10
+        labels = stages[name]["make_affinity_labels"]["labels"]
+        assert (labels["foreground_threshold"], labels["background_threshold"]) == (0.3, 0.05)
+    for name in ("psa_voc", "wsgcn_p_voc"):
+        walk = stages[name]["random_walk_psa"]
+        assert (walk["walk"]["beta"], walk["walk"]["log2_steps"], walk["alpha"]) == (8, 8, 16)
+        assert stages[name]["make_affinity_scores"]["scores"]["alpha_high"] == 32
+        assert stages[name]["train_affinitynet"]["crop_px"] == 448

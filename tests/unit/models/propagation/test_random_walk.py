@@ -28,10 +28,10 @@ def test_equals_the_dense_power_of_the_transition_matrix(height, width, config, 
 
 
 def whole_transition(boundary_hw, radius, beta):
-    """T = S D^-1 as a float32 matrix, offset by offset: the loops of `dense` would take minutes on so many cells."""
+    """T = S D^-1, offset by offset: the loops of `dense` would take minutes on so many cells."""
     height, width = boundary_hw.shape
     rows, columns = np.mgrid[:height, :width]
-    matrix = np.eye(height * width, dtype=np.float32)
+    matrix = np.eye(height * width)
     for dy in range(-radius + 1, radius):
         for dx in range(-radius + 1, radius):
             if not 0 < dy * dy + dx * dx < radius * radius:
@@ -52,18 +52,20 @@ def whole_transition(boundary_hw, radius, beta):
     ("height", "width"), [(47, 63), pytest.param(94, 125, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
 def test_the_sparse_walk_is_the_dense_one_on_the_grids_of_a_voc_image(height, width):
-    """500 x 375 pixels at stride 8 and at stride 4; the dense matrix is squared eight times, as both codes do."""
+    """500 x 375 pixels at stride 8 and at stride 4; the dense matrix is squared eight times, as both codes do.
+
+    They do it in float32, which alone makes differences of 5e-4; here the dense side is in float64.
+    """
     rng = np.random.default_rng(0)
     boundary_hw = (rng.random((height, width)) ** 4).astype(np.float32)
     scores_Khw = rng.random((3, height, width), dtype=np.float32)
     power = torch.from_numpy(whole_transition(boundary_hw, 5, 10.0))
     for _ in range(8):
         power = power @ power
-    expected = torch.from_numpy(scores_Khw * (1 - boundary_hw)).flatten(1) @ power
+    expected = torch.from_numpy(scores_Khw * (1 - boundary_hw)).double().flatten(1) @ power
     scores = random_walk(torch.from_numpy(scores_Khw), torch.from_numpy(boundary_hw), RandomWalkConfig())
     relative = ((scores.flatten(1) - expected).abs() / expected).max().item()
-    print(f"largest relative difference {relative:.1e}")
-    assert relative < 5e-4
+    assert relative < 1e-6  # the aim is 5e-4
 
 
 def test_psa_walk_has_no_boundary_factor(dense):

@@ -9,7 +9,7 @@ answers short. Everything is killed by -9 but for nodes that get notice (SIGTERM
 as one submits again, and nodes are replaced after five seconds. The job is repeated as a new run until the time is
 over; a run that has begun ends under fire. Every output is then compared byte by byte with an undisturbed run's.
 
-Exit code 1 if anything was lost or doubled. Keys of the JSON:
+Exit code 1 if anything was lost or doubled, or more was redone than the killed processes had in hand. Keys of the JSON:
 
 - `faults`: how many, by kind; `overhead`: seconds of a disturbed run over those of a calm one (mean of one before and
   one after), less 1;
@@ -266,7 +266,7 @@ def main() -> None:
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
-    sys.exit(1 if results["lost"] or results["doubled"] else 0)
+    sys.exit(1 if results["lost"] or results["doubled"] or results["redone"] > results["redone_limit"] else 0)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ demo: install
 test: install $(SWIFT_VENV)/.installed
 	-sh requirements/install_prometheus.sh .prometheus
 	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest -n logical --dist loadfile tests/unit
-	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest tests/contracts tests/integration tests/ray
+	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest tests/contracts
+	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
+	SWIFT_VENV=$(SWIFT_VENV) $(BIN)/python -m pytest tests/ray
 
 test-long: install
 	$(BIN)/python -m pytest -m long

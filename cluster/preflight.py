@@ -77,10 +77,10 @@ def check_versions(here: Mapping[str, str], there: Mapping[str, str], must_agree
     Args:
         here: Version by package.
         there: The same on the cluster.
-        must_agree: Packages whose difference is an error.
+        must_agree: Packages whose difference is an error. They may be absent there: an uploaded folder has no version.
     """
     findings = []
-    for name in sorted(here.keys() - there.keys() - must_agree):  # of those, what was uploaded counts, not a version
+    for name in sorted(here.keys() - there.keys() - must_agree):
         message = f"{name} {here[name]} is here and not on the cluster; install it in the image of the nodes"
         findings.append(Finding("error", "versions", message))
     for name in sorted(here.keys() & there.keys()):

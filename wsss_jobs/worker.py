@@ -88,6 +88,7 @@ class StageWorker:
         self._config = _localised(job)
         self._stage = job.spec(self._config, self._context)
         self._cpu_stage: ItemStage | None = None
+        self._too_large: set[int] = set()
 
     @property
     def name(self) -> str:
@@ -142,14 +143,13 @@ class StageWorker:
         return [(result, self._job.device) for result in results]
 
     def _note_memory(self, batch: Sequence[ItemInput]) -> None:
-        _log.warning(
-            "out of the accelerator's memory run=%s stage=%s batch=%d first_item=%s: %s",
-            self._job.run_id,
-            self._job.name,
-            len(batch),
-            batch[0].item.source_key,
-            "goes to the CPU" if len(batch) == 1 else "halved",
-        )
+        """Logs the first batch of each size that did not fit; the metric counts all."""
+        if len(batch) in self._too_large:
+            return
+        self._too_large.add(len(batch))
+        then = "goes to the CPU" if len(batch) == 1 else "halved"
+        place = (self._job.run_id, self._job.name, batch[0].item.item_id)
+        _log.warning("out of the accelerator's memory run=%s stage=%s item=%s batch=%d: %s", *place, len(batch), then)
 
     def _on_cpu(self, batch: list[ItemInput]) -> Ok | Failed:
         """Returns what one item becomes on the CPU, where memory is larger; weights are loaded there once."""

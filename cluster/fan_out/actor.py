@@ -41,7 +41,7 @@ class LegActor:
     """Holds one worker of one leg. Its methods never raise because of an item.
 
     Args:
-        leg: The leg's name; Ray's dashboard, process list and logs show it.
+        leg: The leg's name, which Ray's dashboard shows.
     """
 
     def __init__(self, leg: str = "") -> None:
@@ -95,7 +95,7 @@ def run_batch(worker: Worker, items: Sequence[WorkItem], upstream: Sequence[Any]
         raise
     except Exception as error:  # noqa: BLE001 - an item's fault becomes its outcome
         if len(items) == 1:
-            _log.exception("worker raised item=%s", items[0].id)  # with its frames, in the log of the actor's process
+            _log.exception("worker raised item=%s", items[0].id)  # with its frames, in the log of this process
             message = describe_error(error)
             return [Outcome(items[0].id, ok=False, reason="worker_raised", message=message)]
     payloads = [upstream[index : index + 1] for index in range(len(items))]

@@ -34,11 +34,16 @@ def finish_failed(
     if observers.metrics:
         observers.metrics.item_failed(leg.leg.name)
     place = (state.run_id, leg.leg.name, item.item.id, reason, item.attempts)
-    _log.warning("item failed run=%s leg=%s item=%s reason=%s attempts=%d: %s", *place, message.partition("\n")[0])
+    _log.warning("item failed run=%s leg=%s item=%s reason=%s attempts=%d: %s", *place, first_line(message))
     observers.on_outcome(_last_word(item, leg.leg.name, reason, message))
     tolerated = tolerated_failures(state.num_done + state.num_failed, state.total, state.policy)
     if state.num_failed > tolerated:
         raise ErrorBudgetExceededError(budget_message(state.num_failed, tolerated, state.failed_reasons, state.policy))
+
+
+def first_line(message: str) -> str:
+    """What of a message goes into a log line."""
+    return message.partition("\n")[0]
 
 
 def _last_word(item: TrackedItem, failed_leg: str = "", reason: str = "", message: str = "") -> FinalOutcome:

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 
 from cluster.fan_out.blame import LossCause, judge
-from cluster.fan_out.finishing import finish_failed
+from cluster.fan_out.finishing import finish_failed, first_line
 from cluster.fan_out.observers import Observers
 from cluster.fan_out.retry import Fate, fate_of
 from cluster.fan_out.state import ActorState, LegState, RunState, SentBatch, TrackedItem
@@ -27,11 +27,11 @@ def recover_actor(
         "actor lost run=%s leg=%s cause=%s node=%s actor=%s items=%d: %s",
         state.run_id,
         leg.leg.name,
-        cause.value,
+        cause.name.lower(),
         actor.node_id,
         actor.actor_id,
         len(items),
-        _first_line(message),
+        first_line(message),
     )
     leg.num_running -= len(items)
     verdicts = judge(cause, [[item.number for item in batch.items] for batch in actor.batches])
@@ -100,7 +100,7 @@ def _send_back(state: RunState, leg: LegState, item: TrackedItem, message: str, 
         leg.leg.name,
         item.item.id,
         item.attempts,
-        _first_line(message),
+        first_line(message),
     )
     if observers.metrics:
         observers.metrics.item_retried(leg.leg.name)
@@ -110,10 +110,6 @@ def _send_back(state: RunState, leg: LegState, item: TrackedItem, message: str, 
         leg.solo.append(item)
     else:
         leg.returned.appendleft(item)
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
 
 
 def _quarantine_message(fate: Fate, item: TrackedItem, leg: LegState, message: str) -> str:

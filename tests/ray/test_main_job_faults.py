@@ -13,6 +13,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(600)]
 STAGE = "gcn_masks"
 MASKS = f"{STAGE}-*/*masks*/*.png"
 IN_FLIGHT_AN_ACTOR = 2  # batches, of one item here
+# Ten seconds an item, by the stages that share a process.
+_DEADLINES = {"propagate_gcn": 8, STAGE: 2}
+SHORT_DEADLINES = [f"--set=stages.{name}.resources.deadline_s={seconds}" for name, seconds in _DEADLINES.items()]
 # Runs in every process that starts with this folder in its PYTHONPATH; only Ray's workers are disturbed.
 HOOK = """
 import os, sys, time
@@ -35,8 +38,7 @@ def unfinished(finished_job, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     run = tmp_path / finished.name
     shutil.copytree(finished, run, ignore=shutil.ignore_patterns(f"{STAGE}-*", "evaluation", "report", "failed"))
-    changes = (f"store.uri={tmp_path}", f"stages.{STAGE}.resources.deadline_s=2")
-    return ("run", recipe, "--no-report", *(part for change in changes for part in ("--set", change))), run, finished
+    return ("run", recipe, "--no-report", "--set", f"store.uri={tmp_path}"), run, finished
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_a_node_goes_in_mid_job_and_no_byte_changes(unfinished, wsss, head, faul
         node.wait_until_joined()
     for setting in (f"stages.{STAGE}.resources.batch_size=1", "stages.propagate_gcn.resources.batch_size=1"):
         arguments += ("--set", setting)
-    arguments += ("--set", "stages.propagate_gcn.resources.deadline_s=8", "--address", head.gcs_address)
+    arguments += (*(SHORT_DEADLINES if fault == "freeze" else ()), "--address", head.gcs_address)
     driver = subprocess.Popen(wsss.command(*arguments), env=wsss.environment, stderr=subprocess.PIPE, text=True)
     try:
         wait_for_first(run, f"{STAGE}-*/masks/*.png", driver)
@@ -79,7 +81,7 @@ def test_images_that_kill_or_hang_their_worker_are_failed_and_no_other_byte_chan
     (hook / "sitecustomize.py").write_text(HOOK)
     path = f"{hook}:{wsss.environment['PYTHONPATH']}"
     disturbed = wsss.with_environment(PYTHONPATH=path, POISON=f"/{poison}.png", HANG=f"/{hang}.png")
-    done = disturbed(*arguments, "--set", "stages.propagate_gcn.resources.deadline_s=8", timeout_s=400)
+    done = disturbed(*arguments, *SHORT_DEADLINES, timeout_s=400)
     assert done.returncode == 3, done.stderr[-3000:]
     failed = pq.read_table(next(run.glob(f"{STAGE}-*/failed.parquet"))).to_pylist()
     reasons = {row["source_key"]: row["reason"] for row in failed}

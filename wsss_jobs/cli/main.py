@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import typer
 from rich.console import Console
+from rich.logging import RichHandler
 
 from cluster.errors import ClusterError
 from cluster.interruption import sigterm_as_ctrl_c
@@ -18,6 +19,7 @@ from wsss_jobs.cli.compare import compare
 from wsss_jobs.cli.data import data_app
 from wsss_jobs.cli.export import export
 from wsss_jobs.cli.inspect import doctor, failed, plan
+from wsss_jobs.cli.options import console
 from wsss_jobs.cli.quality import quality
 from wsss_jobs.cli.results import evaluate, report
 from wsss_jobs.cli.run import run
@@ -57,9 +59,17 @@ app.add_typer(data_app, name="data")
 _errors = Console(stderr=True)
 
 
+def _log_to_stderr() -> None:
+    """Logs all that goes on; on a terminal, where bars show that, warnings alone, and above the bars."""
+    if console.is_terminal and sys.stderr.isatty():
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console)])
+        return
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+
+
 def main() -> None:
     """Runs the command line; errors that a user can act on are printed without a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    _log_to_stderr()
     sigterm_as_ctrl_c()
     try:
         app()

@@ -9,5 +9,6 @@ _WIDTH_IN_A_FILE = 120  # columns, where rich would take 80: tables of seven col
 
 
 def make_console() -> Console:
-    """Returns a console as wide as the terminal, or as COLUMNS says; in a file or a job's log, 120 columns."""
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_IN_A_FILE)
+    """Returns a console as wide as the terminal, or as COLUMNS says; where there is no terminal at all, 120 columns."""
+    is_anywhere = any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))  # such as before `| less`
+    return Console(width=None if is_anywhere or "COLUMNS" in os.environ else _WIDTH_IN_A_FILE)

@@ -60,7 +60,7 @@ def published_table(table: PublishedTable, scores: MethodScores) -> TextTable:
 
 
 def method_table(comparison: Comparison, scores: MethodScores) -> TextTable:
-    """Returns all scores of the methods that were run, %; the note names the others."""
+    """Returns all scores of the methods that have any, %; the note names the others."""
     rows, others = [], []
     for name, method in comparison.methods.items():
         evaluations = list(scores.evaluations.get(name, {}).values())
@@ -70,7 +70,7 @@ def method_table(comparison: Comparison, scores: MethodScores) -> TextTable:
         numbers = [figure_text(scores.figure(name, column)) for column in _METRICS]
         rows.append((method.title, *numbers, _image_counts(evaluations), str(len(evaluations)), _remark(evaluations)))
     headings = ("method", *(column.title for column in _METRICS), "images", "seeds", "")
-    note = f"{_spread_note(comparison)} Not run: {', '.join(others)}." if others else _spread_note(comparison)
+    note = f"{_spread_note(comparison)} Without scores: {', '.join(others)}." if others else _spread_note(comparison)
     return TextTable("Our scores (%)", headings, tuple(rows), note)
 
 

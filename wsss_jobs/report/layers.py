@@ -26,7 +26,7 @@ class Layer:
 
     Attributes:
         title: Its caption.
-        name: The step that it shows, as evaluations name it; empty for ground truth and mistakes.
+        name: The step that it shows, as evaluations name it; empty for ground truth, mistakes and instances.
         draw: Returns the overlay of an item; raises `ObjectNotFoundError` where it was not made.
         is_smooth: Whether it has many colours.
         is_mistakes: Whether its colours are those of mistakes, not of classes.

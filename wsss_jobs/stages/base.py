@@ -1,5 +1,6 @@
 """The contract of a stage. A stage knows items, records and weights; it knows neither Ray nor storage."""
 
+import logging
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -135,6 +136,8 @@ class StageContext:
         return len(self.class_names) + 1
 
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -239,6 +242,7 @@ def guarded(work: Callable[[], T]) -> T | Failed:
     except MemoryError as error:
         return Failed("out_of_memory", f"it does not fit into the memory of its node: {error}")
     except Exception as error:  # noqa: BLE001 - one bad item must not take the job along; its last line is reported
+        _log.exception("an item failed as no code foresaw")  # the item's receipt has the last line, the log all frames
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Failed("exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
 

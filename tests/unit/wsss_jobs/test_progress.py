@@ -17,9 +17,11 @@ def test_every_line_names_the_run_behind_what_it_says(caplog):
         observer.stage_started(stage, 7, 3, 0)
         observer.items_progress(stage, snapshot)
         observer.training_progress(stage, TrainProgress(0, 1, 5, {"loss": 0.25}))
+        observer.training_started(stage, 2, 1.0, 0.5)
+        observer.stage_waits(stage, "no place")
         observer.stage_finished(stage, 9, 1, 2.0)
         observer.stage_reused(stage, 9, 1)
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 7
+    assert len(lines) == 9
     assert all(line.endswith(" run=voc") for line in lines)
     assert lines[2] == "stage started stage=gcn_masks todo=7 done=3 failed=0 run=voc"

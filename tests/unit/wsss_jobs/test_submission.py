@@ -15,8 +15,8 @@ class Server:
 
     address = "http://head:8265"
 
-    def __init__(self, listed=(), taken=()):
-        self.listed, self.taken = list(listed), set(taken)
+    def __init__(self, listed=()):
+        self.listed, self.taken = list(listed), set()
 
     def jobs(self):
         return self.listed

@@ -68,7 +68,8 @@ def test_losses_repeats_and_failures_leave_a_line_each_with_run_leg_and_item(sim
     caplog.set_level("INFO", "cluster.fan_out")
     run = sim(30, TWO_LEGS, BOX, behave(kills={(0, "i6"): 99}, fails={(1, "i9")}))
     lines = [record.getMessage() for record in caplog.records]
-    lost = [line for line in lines if line.startswith("actor lost run=simulated leg=predict cause=")]
+    died = "actor lost run=simulated leg=predict cause=process_died node=n0 "
+    lost = [line for line in lines if line.startswith(died)]
     assert len(lost) == run.summary.num_actor_deaths
     assert all("exit code 139" in line for line in lost)
     again = [line for line in lines if line.startswith("item sent again run=simulated leg=predict item=i")]

@@ -59,7 +59,7 @@ def test_the_sparse_walk_is_the_dense_one_on_the_grids_of_a_voc_image(height, wi
     rng = np.random.default_rng(0)
     boundary_hw = (rng.random((height, width)) ** 4).astype(np.float32)
     scores_Khw = rng.random((3, height, width), dtype=np.float32)
-    power = torch.from_numpy(whole_transition(boundary_hw, 5, 10.0))
+    power = torch.from_numpy(whole_transition(boundary_hw.astype(np.float64), 5, 10.0))
     for _ in range(8):
         power = power @ power
     expected = torch.from_numpy(scores_Khw * (1 - boundary_hw)).double().flatten(1) @ power

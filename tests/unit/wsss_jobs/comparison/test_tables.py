@@ -75,12 +75,12 @@ def test_margins_are_of_the_same_seeds_and_as_measured(comparison, scores_of):
     assert scores_of({"walk": WALK}).margin(margin) is None
 
 
-def test_methods_that_were_not_run_are_named_below_the_others(comparison, scores_of):
+def test_methods_without_scores_are_named_below_the_others(comparison, scores_of):
     table = method_table(comparison, scores_of({"walk": WALK}))
     assert table.rows == (("Walk", "60.0 ± 14.1", "50.0 ± 0.0", "25.0 ± 0.0", "75.0 ± 0.0", "2", "2", ""),)
     others = [method.title for name, method in comparison.methods.items() if name != "walk"]
-    assert table.note.endswith(f" Not run: {', '.join(others)}.")
-    assert "Not run" not in method_table(comparison, scores_of(dict.fromkeys(comparison.methods, WALK))).note
+    assert table.note.endswith(f" Without scores: {', '.join(others)}.")
+    assert "Without scores" not in method_table(comparison, scores_of(dict.fromkeys(comparison.methods, WALK))).note
     assert margin_table(comparison, scores_of({"walk": WALK})).rows == ()
 
 

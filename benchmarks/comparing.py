@@ -180,6 +180,8 @@ def peak_memory(jobs: Sequence[VariantJob]) -> dict[str, float]:
             table = read_table(folder, METRICS_KEY, METRICS)
         except ObjectNotFoundError:  # no training, or one that has not ended
             continue
+        if "peak_memory_mib" not in table.column_names:  # a training of before this was noted
+            continue
         key = f"peak_memory_mib.{shared.users[0]}.{stage.name}"
         found.setdefault(key, []).append(max(table.column("peak_memory_mib").to_pylist()))
     return {key: round(float(np.mean(values)), 0) for key, values in found.items()}

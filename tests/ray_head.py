@@ -181,7 +181,8 @@ class RayNode:
         deadline = time.monotonic() + timeout_s
         while "Ray runtime started" not in self.log_path.read_text():
             assert self.process.poll() is None, self.log_path.read_text()[-3000:]
-            assert time.monotonic() < deadline, f"the node did not join within {timeout_s} s"
+            log = self.log_path.read_text()[-3000:]
+            assert time.monotonic() < deadline, f"the node did not join within {timeout_s} s: {log}"
             time.sleep(0.1)
 
     def processes(self):

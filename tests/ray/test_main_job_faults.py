@@ -49,12 +49,25 @@ def head():
     head.close()
 
 
+def joined_node(head, tries=3):
+    """Starts a node; another one where it does not join: a port that was free may be taken before Ray takes it."""
+    for last in (*[False] * (tries - 1), True):
+        node = head.add_node(1, drain_s=60)
+        try:
+            node.wait_until_joined(timeout_s=120 if last else 30)
+        except AssertionError:
+            node.kill()
+            if last:
+                raise
+        else:
+            return node
+    raise AssertionError("no node joined")
+
+
 @pytest.mark.parametrize("fault", ["kill", "give_notice", "freeze"])
 def test_a_node_goes_in_mid_job_and_no_byte_changes(unfinished, wsss, head, fault):
     arguments, run, finished = unfinished
-    nodes = [head.add_node(1, drain_s=60) for _ in range(2)]
-    for node in nodes:
-        node.wait_until_joined()
+    nodes = [joined_node(head) for _ in range(2)]
     for setting in (f"stages.{STAGE}.resources.batch_size=1", "stages.propagate_gcn.resources.batch_size=1"):
         arguments += ("--set", setting)
     arguments += (*(SHORT_DEADLINES if fault == "freeze" else ()), "--address", head.gcs_address)

@@ -64,6 +64,7 @@ class RayHead:
             "PYTHONPATH": str(REPOSITORY),
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             "RAY_raylet_start_wait_time_s": "120",  # a busy machine starts slowly
             "COLUMNS": "160",

@@ -88,6 +88,7 @@ class Wsss:
             "PYTHONPATH": str(REPOSITORY),
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # by default, workers give way to anything else on the machine
             "TMPDIR": temp,
             "COLUMNS": "160",
         }

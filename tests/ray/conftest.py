@@ -15,6 +15,7 @@ STORE_BYTES = 100 * 1024**2
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "PYTHONPATH": str(REPOSITORY),
     # A node that is killed counts as dead after about a second; by default, after a quarter of a minute.
     "RAY_health_check_period_ms": "300",

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from benchmarks.real_voc import circumstances
 from models.affinity.feature_distance import mean_distances
 from models.affinity.pair_sums import PairWindow
 from models.affinity.pixel_pairs import half_plane_offsets
+from wsss_jobs.cli.terminal import make_console
 
 SHAPE_BDhw = (8, 448, 40, 40)
 RADIUS = 5
@@ -86,7 +86,7 @@ def main() -> None:
         "ratio.memory": round(megabytes["autograd"] / megabytes["ours"], 2),
         **circumstances(SHAPE_BDhw[0]),
     }
-    Console().print(content)
+    make_console().print(content)
     if path is not None:
         path.write_text(json.dumps(content, indent=1) + "\n")
 

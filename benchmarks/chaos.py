@@ -35,7 +35,6 @@ from typing import Any
 
 import boto3
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.chaos_cluster import Cluster, Killer
@@ -43,6 +42,7 @@ from benchmarks.chaos_ledger import Comparison, compare, output_digests
 from cluster.interruption import sigterm_as_ctrl_c
 from tests.faulty_s3 import TRANSIENT, FaultPlan, FaultyS3
 from tests.swift_server import swift_server
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.datasets.synthetic import SyntheticStyle, generate
 from wsss_jobs.job import prepare
@@ -258,7 +258,7 @@ def main() -> None:
         parser.add_argument(f"--{kind.replace('_', '-')}-every", type=float, default=seconds, help="mean, s")
     arguments = parser.parse_args()
     arguments.every_s = {kind: getattr(arguments, f"{kind}_every") for kind in MEAN_INTERVALS_S}
-    console = Console()
+    console = make_console()
     sigterm_as_ctrl_c()
     with bench(arguments.images, arguments.crf_iterations, arguments.nodes, console.print) as on:
         results = measure(on, arguments, console.print)

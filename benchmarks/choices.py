@@ -10,22 +10,19 @@ published ones. For the settings of the GCN: `benchmarks.gcn_settings`.
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
-import os
-import platform
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.real_voc import half_of, prepared
+from benchmarks.real_voc import circumstances, half_of, prepared
 from benchmarks.stage_bench import StageBench, done, miou
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.quality.evaluate import read_truth
 from wsss_jobs.quality.otsu import otsu_threshold, score_histogram
@@ -36,6 +33,12 @@ from wsss_jobs.worker import read_image
 
 RESULTS = Path(__file__).parent / "results" / "choices.json"
 PUBLISHED = {"cam": 0.15, "walk": 0.25}  # IRN
+
+
+def label_free_threshold(kind: str) -> float:
+    """Returns what the last run chose without masks, for `cam` or `walk`."""
+    threshold: float = json.loads(RESULTS.read_text())["thresholds"][f"{kind}.threshold.label_free"]
+    return threshold
 
 
 def threshold_choices(bench: StageBench, items: Sequence[DatasetItem]) -> dict[str, float]:
@@ -77,15 +80,10 @@ def main() -> None:
     arguments = parser.parse_args()
     bench = StageBench(prepared(arguments.data, arguments.store, ()))
     items = sorted(bench.dataset.items, key=lambda item: item.item_id)  # by content: as good as at random
-    console = Console()
+    console = make_console()
     thresholds = threshold_choices(bench, items[: arguments.num_images])
     console.print(threshold_table(thresholds))
-    content = {
-        "thresholds": thresholds,
-        "num_images": arguments.num_images,
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-    }
+    content = {"thresholds": thresholds, **circumstances(arguments.num_images)}
     arguments.json.write_text(json.dumps(content, indent=1) + "\n")
 
 

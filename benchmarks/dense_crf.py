@@ -27,13 +27,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
 from models.crf.unaries import unary_from_labels, unary_from_probabilities
 from models.native_library import supported_isas
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.datasets.synthetic.scene import paint_scene
 from wsss_jobs.datasets.synthetic.style import SyntheticStyle
 
@@ -196,13 +196,13 @@ def print_tables(tallies: dict[str, dict[str, Tally]], report: dict) -> None:
             ms = report["ms"][kind][setting]
             figures = f"{ms['pydensecrf']:.0f}", f"{ms['native']:.1f}", f"{tally.ratio:.1f}x"
             table.add_row(kind, setting, *figures, f"{tally.worst_agreement:.5f}", f"{tally.max_difference:.1e}")
-    Console().print(table)
+    make_console().print(table)
     table = Table(title="Images a second, IRN, 3 labels, wall clock (pydensecrf holds the GIL)")
     for column in ("backend", "1 thread", "2 threads", "cores that the 2 threads got"):
         table.add_column(column, justify="right")
     for name, rates in report["images_per_second"].items():
         table.add_row(name, *(f"{rates[key]:.1f}" for key in ("threads_1", "threads_2", "cores_used_2")))
-    Console().print(table)
+    make_console().print(table)
     print(f"argmax agreement: worst {report['argmax_agreement']:.6f}, all {report['argmax_agreement_all']:.7f}")
 
 

@@ -26,8 +26,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from wsss_jobs.cli.terminal import make_console
 
 PARTS = ("dispatch", "stage", "resume", "ledger", "scaling")
 BATCH_SIZES = (1, 64)
@@ -147,7 +148,7 @@ def main() -> None:
             results.setdefault("ledger", {})[str(num_items)] = steps
     if "scaling" in arguments.parts:
         results["scaling"] = scaling(arguments.workers)
-    console = Console()
+    console = make_console()
     for table in tables(results):
         console.print(table)
     if arguments.json is not None:

@@ -29,6 +29,7 @@ import torch
 from rich.table import Table
 from scipy.stats import spearmanr
 
+from benchmarks.choices import label_free_threshold
 from benchmarks.real_voc import HALVES, all_places, circumstances, half_of
 from benchmarks.stage_bench import StageBench, done, miou
 from wsss_jobs.cli.terminal import make_console
@@ -98,7 +99,7 @@ VARIANTS = (
     Variant(
         "wsgcn_i",
         "random_walk",
-        {"background_threshold": 0.46},
+        {"background_threshold": label_free_threshold("walk")},
         {
             **_BOTH,
             "graph.beta=20": _gcn(graph={"beta": 20.0}),

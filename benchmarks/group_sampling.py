@@ -3,8 +3,7 @@
     python -m benchmarks.group_sampling                # a generated set of 82,081 images with 80 classes
 
 Tags are drawn like COCO's: 2.9 classes an image on average, the frequent ones far more often than the rare ones. Writes
-`benchmarks/results/group_sampling.json`: CPU seconds of building the sampler and of one epoch, on
-one core.
+`benchmarks/results/group_sampling.json`: CPU seconds of building the sampler and of one epoch, on one core.
 """
 
 from __future__ import annotations

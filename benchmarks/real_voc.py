@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.stopwatch import Stopwatch
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.config.recipe import load_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.job import PreparedJob, prepare, run_job
@@ -124,7 +125,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("benchmarks/runs"))
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    console = Console()
+    console = make_console()
     arguments.store.mkdir(parents=True, exist_ok=True)
     watch = Stopwatch(console, arguments.store / "seconds.json")
 

@@ -17,10 +17,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from benchmarks.real_voc import HALVES, circumstances, half_of, prepared
 from wsss_jobs.cli.quality_tables import print_calibration, print_quality
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.job import PreparedJob
 from wsss_jobs.quality.calibration import Calibration, calibrate
 from wsss_jobs.quality.estimate import QualityEstimate, estimate_quality, mask_step
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--step", help="default: the last finished step with masks")
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    console = Console()
+    console = make_console()
     job = prepared(arguments.data, arguments.store, ())
     estimate = estimate_quality(job.plan, job.dataset, job.store, arguments.step)
     by_half = calibrations(job, estimate)

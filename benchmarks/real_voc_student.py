@@ -27,6 +27,7 @@ from benchmarks.real_voc import HALVES, circumstances, half_of, weights
 from benchmarks.real_voc import prepared as prepared_labels
 from benchmarks.real_voc_quality import calibrations, quality_figures, quality_margins
 from benchmarks.stopwatch import Stopwatch
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.config.recipe import Recipe, load_recipe
 from wsss_jobs.job import PreparedJob, prepare, run_job
 from wsss_jobs.quality.estimate import estimate_quality
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="only so many a training, for a quick check; no results file")
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    console = Console()
+    console = make_console()
     data, store = arguments.data, arguments.store.resolve()
     labels = None if arguments.masks else labels_job(data, store)
     teachers = {

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import yaml
-from rich.console import Console
 
 from benchmarks.real_voc import RECIPE, places
 from benchmarks.stopwatch import Stopwatch
 from models.crf.dense_crf import DenseCRF
 from models.crf.presets import PRESETS
 from models.crf.unaries import unary_from_labels
+from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.job import PreparedJob, prepare, run_job
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("benchmarks/runs"))
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    console = Console()
+    console = make_console()
     arguments.store.mkdir(parents=True, exist_ok=True)
     watch = Stopwatch(console, arguments.store / "refine_stage_seconds.json")
     speeds: dict[str, float] = {}

@@ -1,22 +1,13 @@
 """What an operation on a store records, with Ray's metrics replaced by ones that remember."""
 
+from remembering_metric import RememberingMetric
+
 from cluster import metrics
 from cluster.store_metrics import StoreMetrics
 
 
-class Remembering:
-    def __init__(self, name, description, tag_keys, boundaries=None):
-        self.name, self.tag_keys, self.values = name, set(tag_keys), []
-
-    def inc(self, amount, tags):
-        assert set(tags) == self.tag_keys
-        self.values.append((amount, tags))
-
-    observe = inc
-
-
 def test_operations_and_failed_tries_are_recorded_under_the_run(monkeypatch):
-    monkeypatch.setattr(metrics, "_KINDS", dict.fromkeys(("counter", "gauge", "histogram"), Remembering))
+    monkeypatch.setattr(metrics, "_KINDS", dict.fromkeys(("counter", "gauge", "histogram"), RememberingMetric))
     recorded = StoreMetrics("run1")
     recorded.operation_finished("get", 0.25)
     recorded.try_failed("put", "SlowDown")

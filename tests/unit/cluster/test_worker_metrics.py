@@ -1,20 +1,13 @@
 """What a worker records of its batches, with Ray's metrics replaced by ones that remember."""
 
+from remembering_metric import RememberingMetric
+
 from cluster import metrics
 from cluster.worker_metrics import WorkerMetrics
 
 
-class Remembering:
-    def __init__(self, name, description, tag_keys, boundaries):
-        self.tag_keys, self.boundaries, self.values = set(tag_keys), boundaries, []
-
-    def observe(self, value, tags):
-        assert set(tags) == self.tag_keys
-        self.values.append((value, tags))
-
-
 def test_batches_are_recorded_under_run_stage_and_device(monkeypatch):
-    monkeypatch.setattr(metrics, "_KINDS", {"histogram": Remembering})
+    monkeypatch.setattr(metrics, "_KINDS", {"histogram": RememberingMetric})
     recorded = WorkerMetrics("run1", "infer_cams")
     recorded.batch_done(16, "cuda")
     [(name, metric)] = recorded._metrics.items()

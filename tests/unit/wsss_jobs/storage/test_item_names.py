@@ -70,7 +70,7 @@ def test_a_long_listing_is_never_held_as_python_objects(monkeypatch):
     finally:
         tracemalloc.stop()
     assert found.tolist() == [number % 2 == 1 for number in range(num_keys)]
-    assert peak < as_list / 3  # half the keys as objects would be more; their packed bytes are in it
+    assert peak < as_list / 4
 
 
 def test_rows_are_picked_out_of_one_piece():

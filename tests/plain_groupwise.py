@@ -28,9 +28,21 @@ def message(edge_NN, source_NC):
     return softmax_rows(edge_NN) @ source_NC
 
 
+def cosines(first_Nc, second_Mc):
+    """Of every row with every other, each without the mean row of its own map."""
+    first, second = (rows - rows.mean(axis=0) for rows in (first_Nc, second_Mc))
+    return np.array([[a @ b / np.sqrt((a @ a) * (b @ b)) for b in second] for a in first])
+
+
+def linear(rows_NC, weight_and_bias):
+    """A 1x1 convolution."""
+    weight, bias = weight_and_bias
+    return rows_NC @ weight.T + bias
+
+
 def self_edge(nodes_NC, query, key, value):
     """Eq. 6; each of the convolutions is (weight, bias)."""
-    f, g, h = (nodes_NC @ weight.T + bias for weight, bias in (query, key, value))
+    f, g, h = (linear(nodes_NC, each) for each in (query, key, value))
     return softmax_rows(f @ g.T) @ h + nodes_NC
 
 

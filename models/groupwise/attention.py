@@ -4,6 +4,9 @@ import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+COSINE_SCALE = 10.0
+"""What cosines are multiplied with before the softmax: the most alike of positions weigh e^20 times the least alike."""
+
 MAX_LOGITS = 1 << 25
 """Logits that may exist at once: 128 MiB in float32. The fused kernels of an accelerator keep none."""
 
@@ -28,6 +31,15 @@ def attend(
         for block_BRc in torch.split(query_BNc, num_rows, dim=1)
     ]
     return torch.cat(blocks, dim=1)
+
+
+def centred_unit(rows_BNc: torch.Tensor) -> torch.Tensor:
+    """Returns rows without what all positions of a map have in common, each of length 1.
+
+    Features behind a ReLU are nearly parallel, so that the longest one wins every softmax of plain products: all
+    positions then hear the same one. The product of two such rows is a cosine.
+    """
+    return F.normalize(rows_BNc - rows_BNc.mean(dim=1, keepdim=True), dim=-1)
 
 
 def _attend(query_BNc: torch.Tensor, key_BMc: torch.Tensor, value_BMC: torch.Tensor, scale: float) -> torch.Tensor:

@@ -7,6 +7,7 @@ from models.backbones.config import EncoderConfig
 from models.errors import InvalidInputError
 
 CoAttentionForm = Literal["symmetric", "transposed", "directed"]
+Similarity = Literal["product", "cosine"]
 NodeState = Literal["features", "class_maps"]
 Readout = Literal["ensemble", "graph", "intermediate"]
 CamNormalisation = Literal["max", "min_max"]
@@ -93,6 +94,11 @@ class GroupwiseConfig:
             hold for the symmetric part of W = P Q^T alone: `symmetric`. `transposed` takes Eq. 5 for i < j and
             transposes for i > j, so that it matters which image comes first. `directed` takes Eq. 5 for every direction
             (released code).
+        similarity: How alike two positions are, in co-attention and self-edge: `product` of their projections (Eqs. 4
+            and 6), or the `cosine` of what is left of these without their mean over the image, times 10. The product
+            has no scale: where features are large, nearly all positions hear one and the same (docs/groupwise.md).
+        average_messages: Take the mean of the messages from other images, not their sum (Eq. 8), so that what reaches
+            the ConvGRU does not grow with K.
         self_edge: A message from the node to itself by self-attention (Eq. 6). Released code: False.
         message_gate: Multiply each message with a sigmoid of a 1x1 convolution of it (released code). Paper: False.
         gru_kernel: Side of the ConvGRU's convolutions. Released code: 1; the paper does not say.
@@ -116,6 +122,8 @@ class GroupwiseConfig:
     num_steps: int = 3
     reduction: int = 4
     co_attention: CoAttentionForm = "symmetric"
+    similarity: Similarity = "product"
+    average_messages: bool = False
     self_edge: bool = True
     message_gate: bool = False
     gru_kernel: int = 1

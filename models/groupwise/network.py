@@ -66,7 +66,7 @@ class GroupwiseNet(nn.Module):
         channels = self.node_features.channels
         has_graph = config.num_steps > 0 and (config.has_messages or config.self_edge)
         self.co_attention = _co_attention(channels, config)
-        self.self_edge = SelfEdge(channels) if has_graph and config.self_edge else None
+        self.self_edge = SelfEdge(channels, config.similarity) if has_graph and config.self_edge else None
         self.gru = ConvGRU(channels, config.gru_kernel) if has_graph else None
         self.dropout = GraphDropout(config.dropout) if has_graph and config.dropout is not None else None
         self.graph_head = _head(channels, num_foreground, config) if config.loss.graph > 0 else None
@@ -172,7 +172,14 @@ def build_groupwise(config: GroupwiseConfig, num_foreground: int, *, load_weight
 def _co_attention(channels: int, config: GroupwiseConfig) -> CoAttention | None:
     if not config.has_messages:
         return None
-    return CoAttention(channels, config.reduction, config.co_attention, gate=config.message_gate)
+    return CoAttention(
+        channels,
+        config.reduction,
+        config.co_attention,
+        gate=config.message_gate,
+        similarity=config.similarity,
+        average=config.average_messages,
+    )
 
 
 def _edge_readout(channels: int, num_foreground: int, config: GroupwiseConfig) -> EdgeReadout | None:

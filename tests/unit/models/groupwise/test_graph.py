@@ -48,6 +48,53 @@ def test_messages_are_equations_5_to_8(form, self_edge):
         np.testing.assert_allclose(got, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("form", ["symmetric", "transposed", "directed"])
+def test_messages_by_cosines_and_their_mean(form):
+    network = tiny_network(co_attention=form, similarity="cosine", average_messages=True)
+    nodes, present = group()
+    P, Q = (array(m.weight).T for m in (network.co_attention.P, network.co_attention.Q))
+    query, key, value = (layer(getattr(network.self_edge, name)) for name in ("query", "key", "value"))
+    states = rows(nodes)
+    for i, heard in enumerate(rows(network.messages(nodes, present))):
+        target, others = states[i], [j for j in range(3) if j != i]
+        total = 0
+        for j in others:
+            if form == "symmetric":
+                pair = np.hstack([target @ P, target @ Q]), np.hstack([states[j] @ Q, states[j] @ P])
+            elif form == "directed" or i < j:
+                pair = target @ P, states[j] @ Q
+            else:
+                pair = target @ Q, states[j] @ P
+            total = total + plain.message(10.0 * plain.cosines(*pair), states[j])
+        own = 10.0 * plain.cosines(plain.linear(target, query), plain.linear(target, key))
+        expected = total / 2 + plain.message(own, plain.linear(target, value)) + target
+        np.testing.assert_allclose(heard, expected, rtol=1e-9)
+
+
+def test_parallel_features_collapse_products_and_not_cosines():
+    """What all positions have in common, as behind a ReLU, outweighs what tells them apart."""
+    nodes, present = group()
+    nodes = nodes + 40.0
+    spreads = {}
+    for similarity in ("product", "cosine"):
+        network = tiny_network(similarity=similarity, self_edge=False, average_messages=True)
+        spreads[similarity] = network.messages(nodes, present).std(dim=(3, 4)).mean()
+    assert spreads["product"] < 0.1 * spreads["cosine"]
+
+
+def test_the_mean_of_messages_counts_those_who_are_there():
+    network = tiny_network(average_messages=True, self_edge=False)
+    nodes, present = group()
+    present[0, 1] = False
+    both = tiny_network(self_edge=False)
+    both.load_state_dict(network.state_dict())
+    heard, total = network.messages(nodes, present), both.messages(nodes, present)
+    torch.testing.assert_close(heard[:, [0, 2]], total[:, [0, 2]])  # of one other image
+    torch.testing.assert_close(heard[:, 1], total[:, 1] / 2)
+    lonely = torch.tensor([[True, False, False]])
+    assert not network.messages(nodes, lonely)[0, 0].any()
+
+
 @pytest.mark.parametrize("form", ["symmetric", "transposed"])
 def test_an_edge_is_the_transpose_of_its_opposite(form):
     network = tiny_network(co_attention=form)

@@ -19,6 +19,7 @@ from models.adversarial.reconstructor import Reconstruction, Reconstructor
 from models.adversarial.segments import Segments, enlarged, segments
 from models.adversarial.target_class import has_target, of_target
 from models.classifiers.normalised_cam import min_max
+from models.errors import InvalidInputError
 
 Losses = dict[str, torch.Tensor]
 
@@ -46,10 +47,16 @@ class AcrBatch:
 
 
 class AdversarialPair(nn.Module):
-    """Classifier and reconstructor; without a reconstructor, the classifier learns from tags alone (the baseline)."""
+    """Classifier and reconstructor; without a reconstructor, the classifier learns from tags alone (the baseline).
+
+    Raises:
+        InvalidInputError: Both are to see one batch, and their encoders want it in different colours or sizes.
+    """
 
     def __init__(self, classifier: AcrClassifier, reconstructor: Reconstructor | None, terms: LossForm) -> None:
         super().__init__()
+        if reconstructor is not None:
+            _check_encoders(classifier, reconstructor)
         self.classifier = classifier
         self.reconstructor = reconstructor
         self.terms = terms
@@ -143,3 +150,16 @@ class AdversarialPair(nn.Module):
             return x
         corner_aligned = self.classifier.encoder_config.is_corner_aligned
         return F.interpolate(x, size=size_hw, mode="bilinear", align_corners=corner_aligned)
+
+
+def _check_encoders(classifier: AcrClassifier, reconstructor: Reconstructor) -> None:
+    first, second = classifier.normalisation, reconstructor.encoder.normalisation
+    if first != second:
+        msg = (
+            f"classifier and reconstructor see one batch; their encoders differ in normalisation: {first} and {second}"
+        )
+        raise InvalidInputError(msg)
+    offsets = classifier.encoder_config.size_offset, reconstructor.config.encoder.size_offset
+    if offsets[0] != offsets[1]:
+        msg = f"masks from the classifier's maps go onto the reconstructor's; give both one size_offset, not {offsets}"
+        raise InvalidInputError(msg)

@@ -81,7 +81,8 @@ class Reconstructor(nn.Module):
         self, features: torch.Tensor, fed_masks: Sequence[torch.Tensor], size_hw: tuple[int, int]
     ) -> tuple[torch.Tensor, ...]:
         """Returns the images that the decoder makes of the features under each mask."""
-        return tuple(self.decoder(features * fed, size_hw) for fed in fed_masks)
+        # A mask in float32 would bring half-precision features, the largest tensors of a step, back to float32.
+        return tuple(self.decoder(features * fed.to(features.dtype), size_hw) for fed in fed_masks)
 
     def mask_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Returns the size of masks for images of `size_hw`."""

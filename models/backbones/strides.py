@@ -37,7 +37,8 @@ def _rewrite(stage: nn.Module, dilation: int) -> None:
                 module.stride = (1, 1)
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
             module.stride = 1
-            if (
-                module.kernel_size == 2
-            ):  # without stride a 2 x 2 window would only shift and crop the grid: pool nothing
+            # Without its stride a 2 x 2 window would only shift and crop the grid.
+            if module.kernel_size == 2 and isinstance(module, nn.MaxPool2d):  # as in DeepLab's VGG-16
+                module.kernel_size, module.padding = 3, 1
+            elif module.kernel_size == 2:
                 module.kernel_size = 1

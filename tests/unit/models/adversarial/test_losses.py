@@ -38,7 +38,10 @@ def test_single_values_replace_the_forms():
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 9999), scale=st.floats(0.01, 100), height=st.integers(1, 6), width=st.integers(2, 6))
 def test_normalised_cams_lie_in_0_to_1_with_an_exact_0_and_a_peak_below_1(seed, scale, height, width):
-    """Fact sheet, section 9: the peak is (d - e) / (d + e), the least value exactly 0: no hard mask is empty."""
+    """Fact sheet, section 9: the peak is (d - e) / (d + e), the least value exactly 0, on the maps' own grid.
+
+    A hard mask on the image's pixels may still be empty: enlarging spreads its only cell's neighbours over it.
+    """
     cam = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed)) * scale
     found = min_max(cam)
     spread = (cam.amax((2, 3)) - cam.amin((2, 3))).numpy().astype(np.float64)

@@ -35,6 +35,16 @@ def test_resnet50_of_irn_loses_a_stride_and_gains_no_dilation():
     assert [tap.channels for tap in encoder.taps] == [64, 256, 512, 1024, 2048]
 
 
+def test_vgg16_at_stride_8_keeps_a_pooling_window_and_its_grid():
+    """Group-wise learning's released VGG-16: pool4 is 3 x 3 with stride 1 and padding 1, conv5 dilated by 2."""
+    encoder = build_encoder(EncoderConfig("vgg16", weights=None, output_stride=8, dilate=True)).eval()
+    pools = [module for module in encoder.net.modules() if isinstance(module, torch.nn.MaxPool2d)]
+    assert [(pool.kernel_size, pool.stride, pool.padding) for pool in pools[:4]] == [(2, 2, 0)] * 3 + [(3, 1, 1)]
+    assert encoder(torch.zeros(1, 3, 224, 224))[-1].shape == (1, 512, 28, 28)
+    conv5 = [module for module in encoder.net.modules() if isinstance(module, torch.nn.Conv2d)][-3:]
+    assert [conv.dilation for conv in conv5] == [(2, 2)] * 3
+
+
 def test_dilated_network_samples_the_full_network_on_its_own_grid():
     """À trous: at stride 16, every second cell is what the stride-32 network computes, away from borders."""
     config = EncoderConfig("resnet18", weights=None, output_stride=32)

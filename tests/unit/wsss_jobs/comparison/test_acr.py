@@ -67,4 +67,5 @@ def test_variants_share_the_baseline_and_differ_in_one_thing(source):
     for setting in ("classifier", "schedule", "augmentation", "encoder_lr", "head_lr"):
         assert getattr(baseline, setting) == getattr(full, setting)
     assert with_srf.stage("train_acr").config == full.model_copy(update={"adversary": "pretrained"})
-    assert with_srf.stage("infer_cams").config.scales == plans["adversarial_srf"].stage("infer_cams").config.scales
+    for stage in ("baseline_cams", "infer_cams"):
+        assert with_srf.stage(stage).config == plans["adversarial_srf"].stage("infer_cams").config

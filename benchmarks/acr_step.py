@@ -53,7 +53,7 @@ def built(network: str, masking: Masking, device: str) -> AdversarialPair:
     classifier = build_acr_classifier(AcrClassifierConfig(encoder), NUM_CLASSES)
     reconstructor = build_reconstructor(ReconstructorConfig(encoder, masking=masking), NUM_CLASSES)
     pair = AdversarialPair(classifier, reconstructor, losses.terms).train().to(device)
-    return pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return pair.to(memory_format=torch.channels_last)
 
 
 def random_batch(device: str) -> AcrBatch:

@@ -37,6 +37,11 @@ class BatchReply:
     broken: str = ""
 
 
+def display_name(leg: str) -> str:
+    """Returns how Ray's dashboard names an actor of this leg."""
+    return f"LegActor({leg})"
+
+
 class LegActor:
     """Holds one worker of one leg. Its methods never raise because of an item.
 
@@ -49,7 +54,7 @@ class LegActor:
         self._worker: Worker | None = None
 
     def __repr__(self) -> str:
-        return f"LegActor({self._leg})"
+        return display_name(self._leg)
 
     def place(self) -> Place:
         """Where this actor runs; answered as soon as the cluster has placed it."""

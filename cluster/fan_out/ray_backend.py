@@ -9,7 +9,7 @@ import ray
 from ray import exceptions as ray_errors
 
 from cluster.errors import ClusterError
-from cluster.fan_out.actor import MAX_MESSAGE_CHARS, BatchReply, LegActor, Place
+from cluster.fan_out.actor import MAX_MESSAGE_CHARS, BatchReply, LegActor, Place, display_name
 from cluster.fan_out.actor_environment import actor_environment
 from cluster.fan_out.backend import (
     ActorLost,
@@ -84,7 +84,7 @@ class RayBackend:
         """Queue a batch: one return value for the driver, and one an item for the next leg."""
         with_payloads = self._leg_of[actor] + 1 < len(self._legs)
         num_returns = 1 + len(items) if with_payloads else 1
-        name = f"LegActor({self._legs[self._leg_of[actor]].name}).run"
+        name = f"{display_name(self._legs[self._leg_of[actor]].name)}.run"
         run = self._handles[actor].run.options(num_returns=num_returns, name=name)
         refs = run.remote(list(items), with_payloads, *upstream)
         reply, *payloads = refs if with_payloads else [refs]

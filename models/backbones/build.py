@@ -1,6 +1,8 @@
 """From a config to an encoder with its weights."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +24,8 @@ NORMALISATIONS = {
     "caffe": CAFFE_NORMALISATION,
 }
 _PSA_FC6_DILATION = 4
+_ANY_SIZE = ({"dynamic_img_size": True, "dynamic_img_pad": True}, {"dynamic_img_size": True})
+"""What lets timm's transformers take images of any size: ViT and its relatives, Swin. Others know neither."""
 T = TypeVar("T")
 
 
@@ -107,15 +111,71 @@ def _timm(config: EncoderConfig, weights: str | None) -> Encoder:
     if weights == "coco":
         msg = f"encoder {config.name!r}: no library offers its coco weights; give a path in `weights`"
         raise InvalidInputError(msg)
-    options: dict[str, Any] = {"features_only": True, "output_stride": config.output_stride}
+    options: dict[str, Any] = {"features_only": True, "pretrained": weights is not None}
     if weights not in (None, "imagenet"):
         options["pretrained_cfg_overlay"] = {"file": weights, "custom_load": False}
-    net = downloaded(lambda: timm.create_model(name, pretrained=weights is not None, **options), config.name)
+    net = downloaded(lambda: _timm_network(partial(timm.create_model, name, **options), config), config.name)
     info: Any = net.feature_info
     taps = [Tap(int(c), int(r)) for c, r in zip(info.channels(), info.reduction(), strict=True)]
     if isinstance(net, FeatureListNet):
+        _pool_as_released(net)
         return Encoder(net, _stages(net), taps, _timm_normalisation(net, config))
     return UncutEncoder(net, taps, _timm_normalisation(net, config))
+
+
+def _timm_network(create: Callable[..., Any], config: EncoderConfig) -> Any:
+    """Returns the network at `config.output_stride`.
+
+    Raises:
+        InvalidInputError: It has one stride, and that is another.
+    """
+    try:
+        return create(output_stride=config.output_stride)
+    except (TypeError, AssertionError):  # it has no such option (transformers, DenseNet), or refuses this stride (VGG)
+        net = _network_as_it_is(create)
+    own_stride = net.feature_info.reduction()[-1]
+    if own_stride != config.output_stride:
+        msg = (
+            f"encoder {config.name!r} has output stride {own_stride} and does not take {config.output_stride}: set "
+            "output_stride to the former, or choose another encoder"
+        )
+        raise InvalidInputError(msg)
+    return net
+
+
+def _network_as_it_is(create: Callable[..., Any]) -> Any:
+    """Returns the network at its own stride, for images of any size, with taps `[B, C, h, w]`."""
+    net = _of_any_size(create)
+    if getattr(net, "output_fmt", "NCHW") == "NHWC":  # as Swin: through timm's getter its taps have channels first
+        net = _of_any_size(partial(create, feature_cls="getter"))
+    return net
+
+
+def _of_any_size(create: Callable[..., Any]) -> Any:
+    for options in _ANY_SIZE:
+        with suppress(TypeError):  # the network does not know them
+            return create(**options)
+    return create()
+
+
+def _pool_as_released(net: Any) -> None:
+    """Gives ResNeSt back the 3 x 3 pooling of blocks whose stride was taken away.
+
+    The released code pools in the first block of layers 2 to 4 at any stride (`is_first`); timm never passes `is_first`
+    and pools where there is a stride alone. Without it the late blocks would see what they were not pretrained on. The
+    shortcut keeps timm's average of 2 x 2 cells: in every second cell both paths are those of the pretrained block.
+    The release averages nothing there.
+
+    Source: Zhang et al., ResNeSt (2020), released code, `resnest/torch/models/resnet.py`.
+    """
+    from timm.models.resnest import ResNestBottleneck
+
+    firsts = [next(layer.children(), None) for name, layer in net.items() if name in ("layer2", "layer3", "layer4")]
+    blocks = [block for block in firsts if isinstance(block, ResNestBottleneck)]
+    for block in blocks:
+        if block.avd_first is None and block.avd_last is None:
+            place = "avd_last" if blocks[0].avd_first is None else "avd_first"  # layer 2 always has its stride
+            setattr(block, place, nn.AvgPool2d(3, 1, padding=1))
 
 
 def _stages(net: Any) -> list[list[str]]:

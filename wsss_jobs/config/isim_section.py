@@ -53,12 +53,14 @@ class IsimSection(StageSection):
     Attributes:
         training: Of every phase: see `TrainIsimConfig`. `generation`, `convergence` and `schedule.num_epochs` are set
             by the section.
-        num_epochs: Of the whole training.
+        num_epochs: Of the whole training; at the most, with `convergence`.
         regenerate_after: Epochs behind which pseudo labels are made anew. Up to the first, tags alone are learnt. The
             paper: 5, 15, 25, 35, 45; the released code: 5 and then every multiple of its frequency. Empty: never, which
             is the paper's baseline "CAM".
         convergence: Instead of fixed epochs: every phase but the first trains until its loss stops falling.
-            `regenerate_after` is then the end of the first phase alone, and `num_epochs` is not used.
+            `regenerate_after` is then the end of the first phase alone. A phase leaves one epoch of `num_epochs` to
+            each that follows: the training ends where one of fixed epochs does, or earlier, on one curve of the
+            learning rate.
         cams: How CAMs become class scores.
         masks: How class scores become pseudo labels.
         keep_cams: Store the CAMs of each generation too, at stride 4, so that they are scored at their best threshold
@@ -92,6 +94,11 @@ class IsimSection(StageSection):
                 "with convergence, regenerate_after is one number, the epochs of the first phase, and "
                 f"convergence.num_generations says how often; got {list(self.regenerate_after)}"
             )
+        if self.convergence is not None and self.num_epochs < epochs[-1] + self.convergence.num_generations:
+            raise ValueError(
+                f"the first phase ends at {epochs[-1]}, and of the {self.num_epochs} of num_epochs there are not as "
+                f"many left as generations ({self.convergence.num_generations}): leave some out, or train longer"
+            )
         if self.convergence is None and self.num_epochs <= epochs[-1]:
             raise ValueError(
                 f"regenerate_after ends at {epochs[-1]}, and no epoch of the {self.num_epochs} of "
@@ -108,6 +115,13 @@ class IsimSection(StageSection):
         """How often pseudo labels are made."""
         return len(self.regenerate_after) if self.convergence is None else self.convergence.num_generations
 
+    @property
+    def _ends(self) -> tuple[int, ...]:
+        """Epoch behind which each phase ends; with `convergence`, at the latest."""
+        if self.convergence is None:
+            return (*self.regenerate_after, self.num_epochs)
+        return (*self.regenerate_after, *range(self.num_epochs - self.num_generations + 1, self.num_epochs + 1))
+
     def entries(self, name: str) -> list[dict[str, Any]]:
         """Returns the stages of all phases, in order."""
         entries = [self._training(name, 0)]
@@ -116,16 +130,14 @@ class IsimSection(StageSection):
         return entries
 
     def _training(self, name: str, generation: int) -> dict[str, Any]:
-        ends = (*self.regenerate_after, self.num_epochs)
         content = self.training.model_dump(mode="json")
         content["generation"] = generation
+        content["schedule"]["num_epochs"] = self._ends[generation]
         if generation == 0:  # whatever the decoder: the same phase, done once for all of them
             content["network"] = {"classifier": content["network"]["classifier"], "decoder": "none"}
             content |= {key: TrainIsimConfig.model_fields[key].default for key in _OF_THE_DECODER}
         if self.convergence is not None and generation:
             content["convergence"] = self.convergence.model_dump(exclude={"num_generations"})
-        else:
-            content["schedule"]["num_epochs"] = ends[generation]
         previous = {PREVIOUS_PORT: f"{name}_train_{generation - 1}", MASKS_PORT: f"{name}_masks_{generation}"}
         return {
             **content,

@@ -28,7 +28,8 @@ class IsimSchedule(Schedule):
     """Schedule; the defaults are those of the released code.
 
     Attributes:
-        num_epochs: The phase ends behind this epoch, counted from the start of the first phase.
+        num_epochs: The phase ends behind this epoch, counted from the start of the first phase; with a rule of
+            convergence, at the latest.
         poly_epochs: The learning rate follows the poly curve over so many epochs, counted likewise, and then keeps its
             last value: (1 / steps of these epochs) ** poly_power, about a thousandth. The paper says nothing of that;
             for a curve over the whole training, give its number of epochs.
@@ -53,7 +54,7 @@ class TrainIsimConfig(StageConfig):
             alone, with `network.decoder: none`, so that all decoders have it in common. Others go on from the phase
             before; the decoder starts in generation 1.
         schedule: Epochs, batch, optimiser.
-        convergence: Ends the phase when its loss stops falling, whatever `schedule.num_epochs` says.
+        convergence: Ends the phase when its loss stops falling, if that is before `schedule.num_epochs`.
         encoder_lr: Learning rate of the encoder.
         head_lr: Learning rate of the classification branch.
         decoder_lr: Learning rate of the decoder. The paper: 0.01.
@@ -100,13 +101,18 @@ class TrainIsim(TrainStage):
 
     @staticmethod
     def check_inputs(name: str, config: TrainIsimConfig, feeders: Mapping[str, StageConfig]) -> None:
-        """Rejects a phase that goes on with another network, or does not come after the phase that it names."""
+        """Rejects a phase with another network, without an epoch, or not behind the phase that it names."""
         before = feeders.get(PREVIOUS_PORT)
         if not isinstance(before, TrainIsimConfig):
             return
         if before.generation != config.generation - 1:
             wanted, found = config.generation - 1, before.generation
             raise ConfigError(f"stages.{name}: goes on from generation {wanted}; its input is of generation {found}")
+        if before.schedule.num_epochs >= config.schedule.num_epochs:
+            raise ConfigError(
+                f"stages.{name}.schedule.num_epochs: {config.schedule.num_epochs} is counted from the start of the "
+                f"first phase, and the phase before may last until {before.schedule.num_epochs}: no epoch would be left"
+            )
         if before.network.classifier != config.network.classifier or not (
             before.generation == 0 or before.network == config.network
         ):

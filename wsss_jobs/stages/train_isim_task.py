@@ -18,6 +18,7 @@ from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.isim_samples import IsimSamples
 from wsss_jobs.stages.item_task import ItemTask
 from wsss_jobs.stages.train_isim import PREVIOUS_PORT, TrainIsimConfig
+from wsss_jobs.training.convergence import ConvergenceRule
 from wsss_jobs.training.over_workers import share_of_global_mean
 from wsss_jobs.training.task import ItemReader, Sample, TrainingState
 
@@ -30,25 +31,24 @@ class IsimTask(ItemTask[TrainIsimConfig]):
     ) -> None:
         super().__init__(config, context, items, reader)
         self._has_masks = config.generation > 0
-        self._previous: tuple[IsimNetwork, TrainingState] | None = None
-        if self._has_masks:
-            self._previous = networks.load_isim(context.artifacts[PREVIOUS_PORT] / networks.FILE_NAME)
+        # Read where it is needed and not kept: network and optimiser memory would lie beside those that learn.
+        self._previous = context.artifacts[PREVIOUS_PORT] / networks.FILE_NAME if self._has_masks else None
         if config.convergence is not None:
-            last_epoch = self._first_epoch + config.convergence.max_epochs
-            self.schedule = config.schedule.model_copy(update={"num_epochs": last_epoch})
+            self.schedule = config.schedule.model_copy(update={"num_epochs": self._last_epoch(config.convergence)})
         normalisation = build_encoder(config.network.classifier.encoder, load_weights=False).normalisation
         self._samples = IsimSamples(
             reader, config.augmentation, normalisation, len(context.class_names), context.seed, self._has_masks
         )
         self._end: TrainingState | None = None
 
-    @property
-    def _first_epoch(self) -> int:
-        return 0 if self._previous is None else self._previous[1].epoch
+    def _last_epoch(self, convergence: ConvergenceRule) -> int:
+        before = self.start()
+        first_epoch = 0 if before is None else before.epoch
+        return min(first_epoch + convergence.max_epochs, self._config.schedule.num_epochs)
 
     def start(self) -> TrainingState | None:
         """Returns where the phase before ended."""
-        return None if self._previous is None else self._previous[1]
+        return None if self._previous is None else networks.load_isim(self._previous)[1]
 
     def is_finished(self, losses: Sequence[float]) -> bool:
         """Returns whether the phase has converged, where it is to."""
@@ -66,9 +66,10 @@ class IsimTask(ItemTask[TrainIsimConfig]):
         """Returns the network with the weights of the phase before, or its initial ones."""
         model = build_isim(self._config.network, len(self._context.class_names), load_weights=self._previous is None)
         if self._previous is not None:
-            model.classifier.load_state_dict(self._previous[0].classifier.state_dict())
-            if model.decoder is not None and self._previous[0].decoder is not None:
-                model.decoder.load_state_dict(self._previous[0].decoder.state_dict())
+            previous, _ = networks.load_isim(self._previous)  # behind `build_isim`: it draws random numbers too
+            model.classifier.load_state_dict(previous.classifier.state_dict())
+            if model.decoder is not None and previous.decoder is not None:
+                model.decoder.load_state_dict(previous.decoder.state_dict())
         if self._context.device == "cuda":
             from timm.layers import convert_sync_batchnorm  # torch's own drops the activation of timm's BatchNormAct2d
 

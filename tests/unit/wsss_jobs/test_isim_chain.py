@@ -1,5 +1,6 @@
 """ISIM's whole chain in one process, through the store, without Ray: ports, artifacts, generations and their scores."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -41,6 +42,9 @@ SECTION = {
     "cams": {"scales": [1.0]},
 }
 
+NETWORKS = "isim_train_*/checkpoint/model.pt"
+LAST_MASKS = "isim_masks_2-*/masks/*.png"
+
 
 @pytest.fixture
 def _one_worker(monkeypatch):
@@ -50,6 +54,12 @@ def _one_worker(monkeypatch):
     monkeypatch.setattr(ray.train, "report", lambda metrics, checkpoint=None: None)
     monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(ray.train.torch, "prepare_model", lambda model: model)
+
+
+def dataset_of(tmp_path):
+    """Writes the images; returns their section of a recipe."""
+    generate(tmp_path / "voc", NUM_IMAGES, style=SyntheticStyle(width_px=80, height_px=64))
+    return {"format": "voc", "root": str(tmp_path / "voc"), "splits": ["train"], "masks": ["SegmentationClass"]}
 
 
 def train(job, stage, tmp_path):
@@ -65,11 +75,13 @@ def train(job, stage, tmp_path):
     outputs.finalise((), "artifacts")
 
 
-def label(job, segment):
-    """What the actors of a segment do."""
+def label(job, segment, num_items=NUM_IMAGES):
+    """What the actors of a segment do with so many of the items that are not done yet."""
     by_name = {each.name: each for each in job.plan.stages}
-    payloads = [None] * NUM_IMAGES
     folder = stage_folder(segment.sink, job.store)
+    done = folder.outputs.done_item_ids(job.dataset.items)
+    items = [item for item in job.dataset.items if item.item_id not in done][:num_items]
+    payloads = [None] * len(items)
     for stage in segment.stages:
         worker = StageWorker(
             StageJob(
@@ -86,21 +98,16 @@ def label(job, segment):
                 "run",
             )
         )
-        outcomes = worker.run([WorkItem(item.item_id, item) for item in job.dataset.items], payloads)
+        outcomes = worker.run([WorkItem(item.item_id, item) for item in items], payloads)
         assert all(outcome.ok for outcome in outcomes), outcomes
         payloads = [outcome.payload for outcome in outcomes]
-    folder.outputs.finalise(job.dataset.items, stage_kind(segment.sink))
+    if len(done) + len(items) == NUM_IMAGES:
+        folder.outputs.finalise(job.dataset.items, stage_kind(segment.sink))
 
 
 @pytest.mark.usefixtures("_one_worker")
 def test_the_chain_runs_from_tags_to_scored_generations(tmp_path):
-    generate(tmp_path / "voc", NUM_IMAGES, style=SyntheticStyle(width_px=80, height_px=64))
-    dataset = {
-        "format": "voc",
-        "root": str(tmp_path / "voc"),
-        "splits": ["train"],
-        "masks": ["SegmentationClass"],
-    }
+    dataset = dataset_of(tmp_path)
     after = [
         {"stage": "infer_cams", "scales": [1.0]},
         {"stage": "make_affinity_labels"},
@@ -119,7 +126,7 @@ def test_the_chain_runs_from_tags_to_scored_generations(tmp_path):
             train(job, segment.sink, tmp_path)
         else:
             label(job, segment)
-    phases = [networks.load_isim(path) for path in sorted(job.store.root.glob("isim_train_*/checkpoint/model.pt"))]
+    phases = [networks.load_isim(path) for path in sorted(job.store.root.glob(NETWORKS))]
     assert [state.epoch for _, state in phases] == [1, 2, 4]
     assert [network.decoder is None for network, _ in phases] == [True, False, False]
     weights = [network.classifier.head.weight for network, _ in phases]
@@ -136,3 +143,59 @@ def test_the_chain_runs_from_tags_to_scored_generations(tmp_path):
     irnet, _ = networks.load_irnet(path)
     last = phases[-1][0].classifier.encoder.state_dict()
     assert all(torch.equal(value, last[name]) for name, value in irnet.encoder.state_dict().items())
+
+
+@pytest.mark.usefixtures("_one_worker")
+def test_converging_phases_and_stored_cams_end_equal_when_each_was_interrupted(tmp_path, monkeypatch):
+    """Every training stops behind its first epoch and every labelling in the midst of its items; both go on."""
+    section = SECTION | {
+        "regenerate_after": [1],
+        "num_epochs": 8,
+        "keep_cams": True,
+        "convergence": {"num_generations": 2, "patience_epochs": 1, "min_improvement": 0.9, "max_epochs": 3},
+    }
+    content = {"name": "r", "dataset": dataset_of(tmp_path), "stages": [section]}
+    whole, parts = (
+        prepare(parse_recipe(content | {"store": {"uri": str(tmp_path / name)}})) for name in ("whole", "parts")
+    )
+    for segment in whole.plan.segments:
+        train(whole, segment.sink, tmp_path) if segment.sink.is_training else label(whole, segment)
+    for segment in parts.plan.segments:
+        if segment.sink.is_training:
+            with monkeypatch.context() as ray_train:
+                interrupted(lambda stage=segment.sink: train(parts, stage, tmp_path), ray_train, tmp_path)
+        else:
+            label(parts, segment, num_items=NUM_IMAGES // 2)
+            label(parts, segment)
+    found, expected = (
+        {path.parts[-3].rpartition("-")[0]: networks.load_isim(path) for path in job.store.root.glob(NETWORKS)}
+        for job in (parts, whole)
+    )
+    assert {name: state.epoch for name, (_, state) in expected.items()} == {
+        "isim_train_0": 1,
+        "isim_train_1": 3,  # converged: two epochs each, where it might have had three
+        "isim_train_2": 5,
+    }
+    for name, (network, state) in expected.items():
+        assert found[name][1].epoch == state.epoch
+        weights = found[name][0].state_dict()
+        assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items()), name
+    masks = [{path.name: path.read_bytes() for path in job.store.root.glob(LAST_MASKS)} for job in (parts, whole)]
+    assert len(masks[0]) == NUM_IMAGES
+    assert masks[0] == masks[1]
+
+
+def interrupted(run, monkeypatch, folder):
+    """Runs a training that stops behind its first epoch, and again from its checkpoint."""
+
+    def stop(metrics, checkpoint=None):
+        shutil.copytree(checkpoint.path, folder / "state", dirs_exist_ok=True)
+        raise InterruptedError
+
+    monkeypatch.setattr(ray.train, "report", stop)
+    with pytest.raises(InterruptedError):
+        run()
+    monkeypatch.setattr(ray.train, "report", lambda metrics, checkpoint=None: None)
+    checkpoint = ray.train.Checkpoint.from_directory(str(folder / "state"))
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: checkpoint)
+    run()

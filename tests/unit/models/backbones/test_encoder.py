@@ -45,6 +45,45 @@ def test_vgg16_at_stride_8_keeps_a_pooling_window_and_its_grid():
     assert [conv.dilation for conv in conv5] == [(2, 2)] * 3
 
 
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_resnest_pools_where_its_strides_were_taken_away(output_stride):
+    """The released code pools in the first block of layers 2 to 4, whatever its stride."""
+    encoder = build_encoder(EncoderConfig("timm/resnest14d", weights=None, output_stride=output_stride))
+    strides = []
+    for layer in ("layer1", "layer2", "layer3", "layer4"):
+        block = encoder.net.get_submodule(layer)[0]
+        assert block.avd_first is None
+        strides.append(None if block.avd_last is None else block.avd_last.stride)
+        assert block.avd_last is None or (block.avd_last.kernel_size, block.avd_last.padding) == (3, 1)
+    assert strides == [None, 2, 2 if output_stride == 16 else 1, 1]
+
+
+def test_resnest_computes_what_it_was_pretrained_on_in_every_second_cell():
+    strided, dense = (
+        build_encoder(EncoderConfig("timm/resnest14d", weights=None, output_stride=stride)).eval()
+        for stride in (32, 16)
+    )
+    dense.load_state_dict(strided.state_dict())
+    features = torch.randn(1, 1024, 8, 10, generator=torch.Generator().manual_seed(0))
+    coarse, fine = (encoder.net.get_submodule("layer4")[0](features) for encoder in (strided, dense))
+    assert torch.allclose(coarse, fine[:, :, ::2, ::2], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [
+        ("test_vit", [16, 16, 16]),  # if it is not told otherwise, for images of one size
+        ("test_mambaout", [4, 8, 16, 32]),  # [B, h, w, C] within, as Swin
+        ("pvt_v2_b0", [4, 8, 16, 32]),
+    ],
+)
+def test_networks_of_one_stride_are_taken_at_theirs(name, strides):
+    encoder = build_encoder(EncoderConfig(f"timm/{name}", weights=None, output_stride=strides[-1])).eval()
+    assert [tap.stride for tap in encoder.taps] == strides
+    for tap, output in zip(encoder.taps, encoder(torch.zeros(1, 3, 64, 96)), strict=True):
+        assert output.shape[1:] == (tap.channels, 64 // tap.stride, 96 // tap.stride)
+
+
 def test_dilated_network_samples_the_full_network_on_its_own_grid():
     """À trous: at stride 16, every second cell is what the stride-32 network computes, away from borders."""
     config = EncoderConfig("resnet18", weights=None, output_stride=32)
@@ -89,6 +128,9 @@ def test_detach_stops_the_gradient():
         (EncoderConfig("resnet5000", None), "resnet5000"),
         (EncoderConfig("timm/no_such_net", None), "no_such_net"),
         (EncoderConfig("densenet121", None), "DenseNet"),
+        (EncoderConfig("timm/pvt_v2_b0", None, 16), "has output stride 32 and does not take 16"),
+        (EncoderConfig("timm/test_vit", None, 8), "has output stride 16 and does not take 8"),
+        (EncoderConfig("timm/ghostnet_050", None, 16), "has output stride 32 and does not take 16"),
         (EncoderConfig("resnet18", "/nowhere/w.pt"), "no such file"),
     ],
 )

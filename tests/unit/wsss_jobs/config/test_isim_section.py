@@ -63,9 +63,10 @@ def test_steps_of_streamed_cams_are_called_cam_masks():
 def test_convergence_replaces_the_ends_of_phases():
     plan = plan_of(regenerate_after=[5], convergence={"num_generations": 3, "max_epochs": 8})
     trainings = [stage.config for stage in plan.stages if stage.is_training]
-    assert [config.schedule.num_epochs for config in trainings] == [5] * 4
     assert trainings[0].convergence is None
     assert all(config.convergence.max_epochs == 8 for config in trainings[1:])
+    # One epoch of the 50 is left to each phase that follows.
+    assert [config.schedule.num_epochs for config in trainings] == [5, 48, 49, 50]
 
 
 def test_without_generations_it_is_the_baseline():
@@ -126,6 +127,10 @@ def test_two_sections_have_names_of_their_own():
         ({"regenerate_after": [0]}, "ascending epochs"),
         ({"num_epochs": 45}, "ends at 45, and no epoch of the 45"),
         ({"convergence": {}}, "regenerate_after is one number"),
+        (
+            {"regenerate_after": [5], "num_epochs": 7, "convergence": {"num_generations": 3}},
+            "of the 7 of num_epochs there are not as many left as generations \\(3\\)",
+        ),
         ({"training": {"encoder_lrr": 1}}, "stages.isim.training.encoder_lrr: unknown key; did you mean 'encoder_lr'?"),
         ({"training": {"schedule": {"num_epochs": 3}}}, "set num_epochs of the section instead"),
         ({"training": {"generation": 2}}, "set by the section"),
@@ -150,11 +155,14 @@ def test_a_phase_written_by_hand_must_fit_the_one_before():
         stages = [first, *labels, {"stage": "train_isim", "name": "second", **second}]
         return build_plan(parse_recipe({"name": "r", "dataset": dataset, "stages": stages}).stages, "data", 0)
 
-    assert planned(generation=1).stage("second").inputs["previous"] == "first"
+    longer = {"schedule": {"num_epochs": 6}}
+    assert planned(generation=1, **longer).stage("second").inputs["previous"] == "first"
     with pytest.raises(ConfigError, match="goes on from generation 1; its input is of generation 0"):
-        planned(generation=2)
+        planned(generation=2, **longer)
+    with pytest.raises(ConfigError, match="the phase before may last until 5: no epoch would be left"):
+        planned(generation=1)
     with pytest.raises(ConfigError, match="network: must be that of the phase before"):
-        planned(generation=1, network={"classifier": {"frozen_stages": 1}})
+        planned(generation=1, network={"classifier": {"frozen_stages": 1}}, **longer)
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.startswith("isim")])
@@ -162,3 +170,28 @@ def test_shipped_recipes_of_isim_can_be_planned(name):
     recipe = load_recipe(name)
     plan = build_plan(recipe.stages, "data", recipe.seed)
     assert any(stage.spec.NAME == "train_isim" for stage in plan.stages)
+
+
+def test_small_recipes_have_their_stages_in_common():
+    small, unet, wsgcn, irn = (
+        load_recipe(name).content for name in ("isim_small", "isim_unetcam_small", "isim_wsgcn_small", "wsgcn_i_small")
+    )
+    own = {"stages", "name", "description"}
+    for other in (unet, wsgcn):
+        assert {key: other[key] for key in other.keys() - own} == {key: small[key] for key in small.keys() - own}
+    num_common = len(small["stages"])
+    assert wsgcn["stages"][:num_common] == small["stages"]
+    of_cams = [stage for stage in irn["stages"] if stage["stage"] == "read_cams" or stage.get("name") == "cam_masks"]
+    of_irn = [stage for stage in irn["stages"][2:] if stage not in of_cams]
+    assert wsgcn["stages"][num_common:] == of_irn
+    unet["stages"][0]["training"]["network"]["decoder"] = "deeplab_v3plus"
+    assert unet["stages"] == small["stages"]
+
+
+def test_the_gcn_of_the_small_recipe_stands_on_the_last_phase():
+    plan = build_plan(load_recipe("isim_wsgcn_small").stages, "data", 0)
+    assert plan.stage("infer_cams").inputs == {"classifier": "isim_train_3"}
+    assert plan.stage("train_affinity").inputs["classifier"] == "isim_train_3"
+    assert {plan.stage(name).inputs["cams"] for name in ("make_affinity_labels", "random_walk", "label_partially")} == {
+        "infer_cams"
+    }

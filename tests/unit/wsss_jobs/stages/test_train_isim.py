@@ -1,6 +1,8 @@
 """A phase of ISIM: the schedule of the released code, samples, where it starts, what it learns, and its file."""
 
+import gc
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -184,6 +186,24 @@ def test_the_next_generation_keeps_the_decoder(after_tags, tmp_path):
     assert all(torch.equal(value, rebuilt.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+def test_nothing_of_the_phase_before_is_kept_beside_what_learns(after_tags, monkeypatch):
+    read, load = [], networks.load_isim
+
+    def watched(path):
+        found = load(path)
+        read.extend(weakref.ref(each) for each in found)
+        return found
+
+    monkeypatch.setattr(networks, "load_isim", watched)
+    job = task(after_tags, convergence={"max_epochs": 2})
+    model = job.build_model()
+    assert job.start().epoch == 3
+    gc.collect()
+    assert read
+    assert not any(each() is not None for each in read)
+    assert model.decoder is not None  # job and model are still there
+
+
 def test_others_see_a_classifier(after_tags):
     path = after_tags.artifacts["previous"] / networks.FILE_NAME
     classifier = networks.load_classifier(path)
@@ -233,8 +253,10 @@ def test_steps_lower_both_losses(after_tags):
 
 
 def test_convergence_ends_a_phase_and_bounds_it(after_tags):
-    job = task(after_tags, convergence={"patience_epochs": 2, "max_epochs": 6})
+    rule = {"patience_epochs": 2, "max_epochs": 6}
+    job = task(after_tags, convergence=rule, schedule={"num_epochs": 20})
     assert job.schedule.num_epochs == 3 + 6
+    assert task(after_tags, convergence=rule, schedule={"num_epochs": 8}).schedule.num_epochs == 8
     assert not job.is_finished([1.0, 0.9, 0.8])
     assert job.is_finished([1.0, 1.0, 1.0])
     assert not task(after_tags).is_finished([1.0] * 9)

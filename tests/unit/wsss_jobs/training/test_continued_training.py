@@ -1,5 +1,6 @@
 """The training loop in parts: what is cut ends as what is not, to the last bit. A stub stands for Ray Train."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -102,6 +103,51 @@ def test_it_ends_early_when_its_task_says_so(one_worker):
     one_worker.clear()
     run(Line(9, task, finished_at=2))  # the losses of the part before do not count
     assert [row["epoch"] for row in one_worker] == [4, 5]
+
+
+@pytest.mark.parametrize("stops_after", [1, 2])
+def test_losses_of_before_an_interruption_count(stops_after, one_worker, monkeypatch, tmp_path):
+    """Whether a part is finished depends on the losses of all of its epochs, those of a process that died included."""
+    before = run(Line(2))
+    whole = run(Line(9, before, finished_at=3))
+    expected = one_worker[-3:]
+    one_worker.clear()
+
+    def report(metrics, checkpoint=None):
+        one_worker.append(metrics)
+        shutil.copytree(checkpoint.path, tmp_path / str(len(one_worker)))
+        if len(one_worker) == stops_after:
+            raise InterruptedError
+
+    monkeypatch.setattr(ray.train, "report", report)
+    with pytest.raises(InterruptedError):
+        run(Line(9, before, finished_at=3))
+    checkpoint = ray.train.Checkpoint.from_directory(str(tmp_path / str(stops_after)))
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: checkpoint)
+    asked = []
+    again = Line(9, before, finished_at=3)
+    again.is_finished = lambda losses: asked.append(list(losses)) or len(losses) >= 3
+    run(again)
+    assert [row["loss"] for row in one_worker] == [row["loss"] for row in expected]
+    assert asked == [[row["loss"] for row in expected[:count]] for count in range(stops_after, 4)]
+    assert again.ended[0].epoch == whole.ended[0].epoch == 5
+    assert all(torch.equal(again.weights[name], value) for name, value in whole.weights.items())
+
+
+def test_a_part_that_had_converged_when_it_died_learns_nothing_more(one_worker, monkeypatch, tmp_path):
+    def report(metrics, checkpoint=None):
+        one_worker.append(metrics)
+        shutil.copytree(checkpoint.path, tmp_path / "last", dirs_exist_ok=True)
+
+    monkeypatch.setattr(ray.train, "report", report)
+    done = run(Line(9, finished_at=2))
+    one_worker.clear()
+    checkpoint = ray.train.Checkpoint.from_directory(str(tmp_path / "last"))
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: checkpoint)
+    again = run(Line(9, finished_at=2))
+    assert not one_worker
+    assert again.ended[0].epoch == 2
+    assert all(torch.equal(again.weights[name], value) for name, value in done.weights.items())
 
 
 def test_steps_follow_the_number_of_images_that_are_left(one_worker):

@@ -1,5 +1,6 @@
 """`wsss data`: data sets and weights to start with."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from wsss_jobs.datasets.coco_masks import render_coco_masks
 from wsss_jobs.datasets.config import CocoConfig
 from wsss_jobs.datasets.sbd import LIST_KEY, NUM_TRAIN_AUG, add_sbd
 from wsss_jobs.datasets.sources import load_class_names
-from wsss_jobs.datasets.synthetic import generate
+from wsss_jobs.datasets.synthetic import generate, generate_cub
 from wsss_jobs.datasets.voc2012 import download
 from wsss_jobs.errors import DataError
 from wsss_jobs.storage.uris import open_store
@@ -24,16 +25,28 @@ _SOME_FAILED = 3
 RootOption = Annotated[Path, typer.Option(help="Folder to write to.", show_default=False)]
 
 
+class GeneratedFormat(StrEnum):
+    """Layouts of a generated data set."""
+
+    VOC = "voc"
+    CUB = "cub"
+
+
 @data_app.command()
 def synthetic(
     root: RootOption,
-    num_images: Annotated[int, typer.Option(min=6, help="Images, in the train and val lists together.")] = 160,
+    num_images: Annotated[int, typer.Option(min=6, help="Images, for training and validation together.")] = 160,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another set.")] = 0,
+    layout: Annotated[
+        GeneratedFormat,
+        typer.Option("--format", help="cub: one object an image, with its box, in the layout of CUB-200-2011."),
+    ] = GeneratedFormat.VOC,
 ) -> None:
-    """Generate a data set in VOC layout, with masks known: textured objects in cluttered scenes."""
+    """Generate a data set with masks known, in VOC layout: textured objects in cluttered scenes."""
+    write = generate_cub if layout is GeneratedFormat.CUB else generate
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("  draw images", total=num_images)
-        generate(root, num_images, seed, on_progress=lambda done, _: progress.update(task, completed=done))
+        write(root, num_images, seed, on_progress=lambda done, _: progress.update(task, completed=done))
     console.print(f"{num_images} images: {root}", highlight=False)
 
 

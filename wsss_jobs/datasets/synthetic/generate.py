@@ -1,26 +1,27 @@
-"""A generated data set on disk or on S3, in PASCAL VOC's layout."""
+"""A generated data set on disk or on S3, in the layout of PASCAL VOC or of CUB-200-2011."""
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from xml.sax.saxutils import escape
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wsss_jobs.datasets.config import VocConfig
+from wsss_jobs.datasets.config import CubConfig, VocConfig
+from wsss_jobs.datasets.synthetic.cub_files import CubFiles
+from wsss_jobs.datasets.synthetic.layout import Layout, Scene
 from wsss_jobs.datasets.synthetic.scene import paint_scene
 from wsss_jobs.datasets.synthetic.shapes import SYNTHETIC_CLASSES
-from wsss_jobs.datasets.synthetic.stored_png import encode_stored_png
 from wsss_jobs.datasets.synthetic.style import SyntheticStyle
+from wsss_jobs.datasets.synthetic.voc_files import VocFiles
 from wsss_jobs.errors import ConfigError
-from wsss_jobs.storage.mask_png import encode_mask
 from wsss_jobs.storage.object_store import ObjectNotFoundError, ObjectStore
 from wsss_jobs.storage.uris import open_store
 
 VERSION = 1  # grows when a pixel changes
+CUB_STYLE = SyntheticStyle(max_objects=1, val_part=0.3)  # a fifth of so few images would say little
 _DESCRIPTION_KEY = "synthetic.json"  # written last
+
+OnProgress = Callable[[int, int], None]
 
 
 def generate(
@@ -28,7 +29,7 @@ def generate(
     num_images: int = 160,
     seed: int = 0,
     style: SyntheticStyle | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> VocConfig:
     """Write a data set and return the `dataset` block that reads it; nothing is done if it is there already.
 
@@ -44,29 +45,66 @@ def generate(
     Raises:
         ConfigError: The folder holds something else, or `num_images` is too small for both lists.
     """
-    style = style or SyntheticStyle()
+    store = open_store(root)
+    _generate(store, VocFiles(store), {}, num_images, seed, style or SyntheticStyle(), on_progress)
+    return VocConfig(root=store.uri, masks=("SegmentationClass",))
+
+
+def generate_cub(
+    root: str | Path,
+    num_images: int = 160,
+    seed: int = 0,
+    style: SyntheticStyle = CUB_STYLE,
+    on_progress: OnProgress | None = None,
+) -> CubConfig:
+    """Write a data set of images with one object each, its box being the extent of its mask; see `generate`.
+
+    Args:
+        root: A path or `s3://` address.
+        num_images: Of training and test together.
+        seed: Another seed gives other images of the same kind.
+        style: How hard the images are, with `max_objects` 1; its `val_part` is the part of the test images.
+        on_progress: Called with the number of images written and their total.
+
+    Raises:
+        ConfigError: As `generate`, or the style has several objects an image.
+    """
+    if style.max_objects != 1:
+        raise ConfigError(f"a set in CUB's layout has one object an image: max_objects must be 1, not {style}")
+    store = open_store(root)
+    _generate(store, CubFiles(store), {"format": "cub"}, num_images, seed, style, on_progress)
+    return CubConfig(root=store.uri, splits=("train", "test"))
+
+
+def _generate(
+    store: ObjectStore,
+    layout: Layout,
+    kind: dict[str, Any],
+    num_images: int,
+    seed: int,
+    style: SyntheticStyle,
+    on_progress: OnProgress | None,
+) -> None:
     if num_images < len(SYNTHETIC_CLASSES):
         raise ConfigError(
             f"a generated set needs {len(SYNTHETIC_CLASSES)} images or more, one a class, found {num_images}"
         )
-    store = open_store(root)
-    description = {"version": VERSION, "num_images": num_images, "seed": seed, "style": asdict(style)}
-    if not _is_there(store, description):
-        labels = {}
-        for number in range(num_images):
-            labels[_name(number)] = _write_image(store, seed, number, style)
-            if on_progress is not None:
-                on_progress(number + 1, num_images)
-        _write_lists(store, labels, style.val_part)
-        store.put(_DESCRIPTION_KEY, json.dumps(description, indent=1).encode())
-    return VocConfig(root=store.uri, masks=("SegmentationClass",))
+    description = {"version": VERSION, **kind, "num_images": num_images, "seed": seed, "style": asdict(style)}
+    if _is_there(store, description, layout.OURS):
+        return
+    for number in range(num_images):
+        layout.add(_scene(seed, number, style))
+        if on_progress is not None:
+            on_progress(number + 1, num_images)
+    layout.finish()
+    store.put(_DESCRIPTION_KEY, json.dumps(description, indent=1).encode())
 
 
-def _is_there(store: ObjectStore, description: dict[str, object]) -> bool:
+def _is_there(store: ObjectStore, description: dict[str, Any], ours: tuple[str, ...]) -> bool:
     try:
         found = json.loads(store.get(_DESCRIPTION_KEY))
     except ObjectNotFoundError:
-        foreign = next((info.key for info in store.list() if not info.key.startswith(_OURS)), None)
+        foreign = next((info.key for info in store.list() if not info.key.startswith(ours)), None)
         if foreign is None:
             return False
         raise ConfigError(f"{store.uri}: is not empty ({foreign}); give a new folder for the generated set") from None
@@ -77,47 +115,12 @@ def _is_there(store: ObjectStore, description: dict[str, object]) -> bool:
     raise ConfigError(f"{store.uri}: holds a set generated with other settings {found}; delete it or give a new folder")
 
 
-_OURS = ("JPEGImages/", "SegmentationClass/", "Annotations/", "ImageSets/", "image_labels.csv", "classes.txt")
-
-
-def _name(number: int) -> str:
-    return f"scene_{number:04d}"
-
-
-def _write_image(store: ObjectStore, seed: int, number: int, style: SyntheticStyle) -> tuple[int, ...]:
+def _scene(seed: int, number: int, style: SyntheticStyle) -> Scene:
     image_HW3, label_HW = paint_scene(seed, number, style)
-    name = _name(number)
-    labels = tuple(int(class_id) for class_id in np.unique(label_HW) if class_id > 0)
-    store.put(f"JPEGImages/{name}.png", encode_stored_png(image_HW3))
-    store.put(f"SegmentationClass/{name}.png", encode_mask(label_HW))
-    store.put(f"Annotations/{name}.xml", _annotation(name, label_HW, labels).encode())
-    return labels
+    return Scene(f"scene_{number:04d}", image_HW3, label_HW, _is_held_out(number, style.val_part))
 
 
-def _annotation(name: str, label_HW: NDArray[np.uint8], labels: tuple[int, ...]) -> str:
-    height, width = label_HW.shape
-    objects = "".join(_object(SYNTHETIC_CLASSES[class_id - 1], label_HW == class_id) for class_id in labels)
-    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
-    return f"<annotation><filename>{name}.png</filename>{size}{objects}</annotation>\n"
-
-
-def _object(class_name: str, where_HW: NDArray[np.bool_]) -> str:
-    rows, columns = np.flatnonzero(where_HW.any(axis=1)), np.flatnonzero(where_HW.any(axis=0))
-    corners = {"xmin": columns[0], "ymin": rows[0], "xmax": columns[-1], "ymax": rows[-1]}
-    box = "".join(f"<{corner}>{value + 1}</{corner}>" for corner, value in corners.items())  # VOC counts from 1
-    return f"<object><name>{escape(class_name)}</name><bndbox>{box}</bndbox></object>"
-
-
-def _write_lists(store: ObjectStore, labels: dict[str, tuple[int, ...]], val_part: float) -> None:
+def _is_held_out(number: int, part: float) -> bool:
     # Every k-th image, in whole turns through the classes, so that both lists have all of them.
-    turn = len(SYNTHETIC_CLASSES)
-    val = {
-        name
-        for number, name in enumerate(labels)
-        if int((number // turn + 1) * val_part) > int((number // turn) * val_part)
-    }
-    for split, names in (("train", [name for name in labels if name not in val]), ("val", sorted(val))):
-        store.put(f"ImageSets/Segmentation/{split}.txt", "".join(f"{name}\n" for name in names).encode())
-    rows = [f"{name}.png,{'|'.join(SYNTHETIC_CLASSES[c - 1] for c in ids)}\n" for name, ids in labels.items()]
-    store.put("image_labels.csv", ("image,labels\n" + "".join(rows)).encode())
-    store.put("classes.txt", "".join(f"{name}\n" for name in SYNTHETIC_CLASSES).encode())
+    turn = number // len(SYNTHETIC_CLASSES)
+    return int((turn + 1) * part) > int(turn * part)

@@ -54,7 +54,7 @@ class Benchmark:
 
     def run(self) -> None:
         """Runs, scores, prints and writes what the command line asks for; ends with 1 where a variant stopped."""
-        arguments = self._arguments()
+        arguments = options(self.description).parse_args()
         sigterm_as_ctrl_c()
         data, store = arguments.data, arguments.store
         store.mkdir(parents=True, exist_ok=True)
@@ -64,48 +64,79 @@ class Benchmark:
         changes = [*self.places(data, store), *subset(data, store, arguments.images), *arguments.set]
         jobs = self._chosen(prepare_comparison(comparison, changes), comparison, arguments.only)
         seconds_path = store / f"seconds_{self.script.stem.removeprefix('real_voc_')}.json"
-        if not compare(comparison, jobs, seconds_path, arguments.json or self._results(arguments)):
+        if not compare(comparison, jobs, seconds_path, results_path(self.script, arguments)):
             sys.exit(1)
-
-    def _arguments(self) -> argparse.Namespace:
-        parser = argparse.ArgumentParser(
-            description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-        parser.add_argument("--store", type=Path, default=Path("benchmarks/runs"))
-        parser.add_argument("--seeds", type=parse_seeds, help="such as 0,1,2; default: those of the comparison")
-        parser.add_argument("--only", type=lambda text: text.split(","), help="variants, such as one,other")
-        parser.add_argument("--images", type=int, help="only so many, for a quick check")
-        parser.add_argument("--set", action="append", default=[], help="a change to every recipe, as of `wsss run`")
-        parser.add_argument("--json", type=Path, help="default: the results file; with a part of all, in the store")
-        return parser.parse_args()
-
-    def _results(self, arguments: argparse.Namespace) -> Path:
-        name = self.script.stem
-        is_part = arguments.images is not None or arguments.only or arguments.set
-        store: Path = arguments.store
-        return store / f"{name}_part.json" if is_part else self.script.parent / "results" / f"{name}.json"
 
     def _chosen(
         self, jobs: Sequence[VariantJob], comparison: Comparison, only: Sequence[str] | None
     ) -> list[VariantJob]:
-        unknown = set(only or ()) - set(comparison.variants)
-        if unknown:
-            sys.exit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(comparison.variants)}")
+        check_only(comparison, only)
         chosen = [job for job in jobs if not only or job.variant in only]
         first = comparison.seeds[0]
         return [job for job in chosen if self.every_seed is None or job.variant in self.every_seed or job.seed == first]
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Returns the options that all these benchmarks have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--store", type=Path, default=Path("benchmarks/runs"))
+    parser.add_argument("--seeds", type=parse_seeds, help="such as 0,1,2; default: those of the comparison")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="variants, such as one,other")
+    parser.add_argument("--images", type=int, help="only so many, for a quick check")
+    parser.add_argument("--set", action="append", default=[], help="a change to every recipe, as of `wsss run`")
+    parser.add_argument("--json", type=Path, help="default: the results file; with a part of all, in the store")
+    return parser
+
+
+def results_path(script: Path, arguments: argparse.Namespace) -> Path:
+    """Returns where the figures go."""
+    if arguments.json is not None:
+        return Path(arguments.json)
+    is_part = arguments.images is not None or arguments.only or arguments.set
+    store: Path = arguments.store
+    return store / f"{script.stem}_part.json" if is_part else script.parent / "results" / f"{script.stem}.json"
+
+
+def check_only(comparison: Comparison, only: Sequence[str] | None) -> None:
+    """Ends with a message where `--only` names what is no variant."""
+    unknown = set(only or ()) - set(comparison.variants)
+    if unknown:
+        sys.exit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(comparison.variants)}")
 
 
 def compare(comparison: Comparison, jobs: Sequence[VariantJob], seconds_path: Path, path: Path) -> bool:
     """Runs and scores a comparison, prints it and writes its figures; returns whether all variants ran."""
     console = make_console()
     with Stopwatch(console, seconds_path) as watch:
-        outcomes = run_variants(jobs, lambda job: _run(job, watch))
-    scores = score_parts(comparison, jobs, PARTS)
+        outcomes = run_all(jobs, watch)
+    content = reported(console, comparison, jobs, score_parts(comparison, jobs, PARTS), outcomes, watch)
+    write_json(path, content)
+    return not content["failed"]
+
+
+def run_all(jobs: Sequence[VariantJob], watch: Stopwatch) -> list[VariantOutcome]:
+    """Runs what is left of all jobs, and says on the way which one it is."""
+
+    def run(job: PreparedJob) -> RunResult:
+        watch.message(job.recipe.name)
+        return run_job(job, watch)
+
+    return run_variants(jobs, run)
+
+
+def reported(
+    console: Console,
+    comparison: Comparison,
+    jobs: Sequence[VariantJob],
+    scores: Mapping[str, MethodScores],
+    outcomes: Sequence[VariantOutcome],
+    watch: Stopwatch,
+) -> dict[str, object]:
+    """Prints what a comparison found, leaves its page in the store, and returns its figures."""
     _show(console, comparison, scores, outcomes)
     console.print(f"Comparison: {write_results(comparison, jobs, scores['all'], outcomes)}", highlight=False)
-    content = {
+    return {
         **figures(comparison, scores),
         "margins": margins(comparison, scores),
         **seconds(jobs, watch),
@@ -115,9 +146,12 @@ def compare(comparison: Comparison, jobs: Sequence[VariantJob], seconds_path: Pa
         "failed": {f"{each.variant}.seed{each.seed}": each.error for each in outcomes if each.error},
         **circumstances(len(jobs[0].job.dataset.items)),
     }
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Writes the figures."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
-    return not content["failed"]
 
 
 def subset(data: Path, store: Path, num_images: int | None) -> list[str]:
@@ -185,11 +219,6 @@ def peak_memory(jobs: Sequence[VariantJob]) -> dict[str, float]:
         key = f"peak_memory_mib.{shared.users[0]}.{stage.name}"
         found.setdefault(key, []).append(max(table.column("peak_memory_mib").to_pylist()))
     return {key: round(float(np.mean(values)), 0) for key, values in found.items()}
-
-
-def _run(job: PreparedJob, watch: Stopwatch) -> RunResult:
-    watch.message(job.recipe.name)
-    return run_job(job, watch)
 
 
 def _spread(key: str, figure: Figure) -> dict[str, float]:

@@ -5,8 +5,8 @@
 
 Runs the comparison `benchmarks/real_voc_acr.yaml`: the baseline, a reconstructor that was trained first, one that
 learns in turns with the classifier, each with and without stochastic remnant feeding, and the classifier's losses one
-by one (Tables 1 and 2 of Kweon et al., CVPR 2023). Equal stages are done once. Masks are read for scoring alone; no
-setting was tuned on them.
+by one (Tables 1 and 2 of Kweon et al., CVPR 2023), these also behind epochs 1, 2 and 4 of 8 (Fig. 5: `miou.*_early`,
+`_quarter`, `_half`). Equal stages are done once. Masks are read for scoring alone; no setting was tuned on them.
 
 `--data` and the halves are as in `benchmarks.real_voc`. `miou.*`, `precision.*`, `recall.*` are of CAMs at their best
 threshold, means over the seeds, in percent; `spread.*` the sample standard deviation. `margins` are differences of two

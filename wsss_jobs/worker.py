@@ -15,6 +15,7 @@ from wsss_jobs.heap import keep_freed_memory
 from wsss_jobs.records import Record
 from wsss_jobs.stage_io import StageFolder, StageInputs
 from wsss_jobs.stages.base import (
+    ARTIFACT_FILE,
     DatasetView,
     Device,
     Failed,
@@ -33,7 +34,7 @@ from wsss_jobs.storage.uris import read_uri
 
 _log = logging.getLogger(__name__)
 
-CHECKPOINT_KEY = "checkpoint/model.pt"
+CHECKPOINT_KEY = f"checkpoint/{ARTIFACT_FILE}"
 STORE_FAILED = "store_failed"
 
 
@@ -81,7 +82,8 @@ class StageWorker:
             keep_freed_memory()
         self._job = job
         artifacts = {
-            port: folder.outputs.local_copy(CHECKPOINT_KEY).parent for port, folder in job.inputs.artifacts.items()
+            port: folder.outputs.local_copy(f"checkpoint/{job.spec.artifact_file(job.config, port)}").parent
+            for port, folder in job.inputs.artifacts.items()
         }
         dataset = DatasetView(job.all_items, _OtherItems(job.inputs)) if job.spec.NEEDS_DATASET else None
         self._context = StageContext(job.class_names, job.seed, job.device, job.num_threads, artifacts, dataset)

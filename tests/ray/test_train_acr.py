@@ -45,6 +45,7 @@ CONFIG = TrainAcrConfig.model_validate(
         "transposed_lr_factor": 2.0,
         "augmentation": {"long_side_px": (64, 80), "crop_px": SIZE_PX},
         "remnants": {"cells": 4},
+        "keep_epochs": [1],
     }
 )
 
@@ -119,6 +120,8 @@ def test_one_worker_trains_both_networks(alone):
     assert {"loss", "spoilt_target", "reconstructor_loss", "reconstructor_whole"} <= set(history[0])
     assert history[-1]["reconstructor_loss"] < history[0]["reconstructor_loss"]
     assert networks.load_classifier(path).num_foreground == 2
+    kept, last = (networks.load_classifier(each).state_dict() for each in (path.with_name("epoch_1.pt"), path))
+    assert any(not torch.equal(kept[name], last[name]) for name in last)
 
 
 def test_two_workers_learn_what_one_does(alone, items, tmp_path):

@@ -12,7 +12,7 @@ from wsss_jobs.comparison.tables import class_names, figure_text
 from wsss_jobs.report.template_environment import template_environment
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#555555")
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#555555")
 _BAR_PX, _STEP_PX, _THIN_PX, _GAP_PX = 18, 22, 5, 8
 _LEFT_PX, _SCALE_PX, _RIGHT_PX, _HEAD_PX = 240, 520, 130, 44
 _PX_PER_PERCENT = _SCALE_PX / 100
@@ -106,7 +106,7 @@ def _bar(label: str, figure: Figure | None, index: int, top: float, published: f
     return Bar(
         label=label,
         text=figure_text(figure),
-        colour=_COLOURS[index % len(_COLOURS)],
+        colour=COLOURS[index % len(COLOURS)],
         top=top,
         length=0.0 if figure is None else figure.mean * _PX_PER_PERCENT,
         spread=0.0 if figure is None or figure.spread is None else figure.spread * _PX_PER_PERCENT,

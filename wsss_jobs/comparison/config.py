@@ -24,10 +24,12 @@ class Variant(Block):
     Attributes:
         recipe: Name of a shipped recipe, or a file (in a comparison file: relative to it).
         set: Changes to it, as `--set` takes them.
+        add: Stages behind those of the recipe, as a recipe writes them.
     """
 
     recipe: str
     set: tuple[str, ...] = ()
+    add: tuple[dict[str, Any], ...] = ()
 
 
 class Method(Block):

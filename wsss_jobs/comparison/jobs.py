@@ -8,8 +8,9 @@ it would have to rename stages, which moves their folders, and one failed stage 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wsss_jobs.comparison.config import Comparison
-from wsss_jobs.config.recipe import Recipe, load_recipe
+from wsss_jobs.comparison.config import Comparison, Variant
+from wsss_jobs.comparison.table_epochs import column_epochs
+from wsss_jobs.config.recipe import Recipe, load_recipe, parse_recipe
 from wsss_jobs.dataset_cache import IndexedDataset
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.job import PreparedJob, prepare
@@ -49,6 +50,7 @@ def prepare_comparison(
         indexed = IndexedDataset(job.dataset, job.rejected)
         jobs.append(VariantJob(variant, seed, job))
     _check_steps(comparison, jobs)
+    _check_epochs(comparison, jobs)
     _check_splits(comparison, jobs[0].job)
     return jobs
 
@@ -77,14 +79,20 @@ def _variant_recipe(comparison: Comparison, name: str, seed: int, common: Sequen
     ours = [f"name={comparison.name}-{name}-seed{seed}", f"run='{comparison.run or comparison.name}'", f"seed={seed}"]
     try:
         # The variant's own changes come last: they are what tells it from the others.
-        return load_recipe(variant.recipe, [*common, *variant.set, *ours])
+        return _with_added(variant, [*common, *variant.set, *ours])
     except ConfigError as error:
         raise ConfigError(f"variants.{name} ({variant.recipe}): {error}") from error
 
 
+def _with_added(variant: Variant, overrides: Sequence[str] = ()) -> Recipe:
+    """Returns a variant's recipe with the stages that it adds, which may need what it changes."""
+    content = load_recipe(variant.recipe).content
+    return parse_recipe({**content, "stages": [*content["stages"], *variant.add]}, overrides)
+
+
 def _stage_names(name: str, comparison: Comparison) -> set[str]:
     try:
-        written = load_recipe(comparison.variants[name].recipe).content["stages"]
+        written = _with_added(comparison.variants[name]).content["stages"]
         return {entry.get("name", entry["stage"]) for entry in written}
     except ConfigError as error:
         raise ConfigError(f"variants.{name}: {error}") from error
@@ -136,6 +144,13 @@ def _check_steps(comparison: Comparison, jobs: Sequence[VariantJob]) -> None:
             raise ConfigError(
                 f"methods.{name}.step: variant {method.variant!r} has no {method.step!r}; it has {', '.join(steps)}"
             )
+
+
+def _check_epochs(comparison: Comparison, jobs: Sequence[VariantJob]) -> None:
+    plans = {each.variant: each.job.plan for each in jobs}
+    for key, table in comparison.tables.items():
+        if table.over_epochs:
+            column_epochs(comparison, key, plans)
 
 
 def _check_splits(comparison: Comparison, job: PreparedJob) -> None:

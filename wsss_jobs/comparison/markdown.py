@@ -35,7 +35,9 @@ def _recipes(comparison: Comparison) -> list[str]:
     lines = []
     for name, variant in comparison.variants.items():
         changes = f" with {', '.join(f'`{change}`' for change in variant.set)}" if variant.set else ""
-        lines.append(f"- `{name}`: `{Path(variant.recipe).name}`{changes}")
+        added = [f"`{stage.get('name', stage.get('stage'))}`" for stage in variant.add]
+        more = f", and {', '.join(added)}" if added else ""
+        lines.append(f"- `{name}`: `{Path(variant.recipe).name}`{changes}{more}")
     common = [f"- all: {', '.join(f'`{change}`' for change in comparison.set)}"] if comparison.set else []
     return [*lines, *common]
 

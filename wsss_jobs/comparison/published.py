@@ -57,6 +57,7 @@ class PublishedTable(Block):
     Attributes:
         source: Paper and table; what the published numbers were measured on.
         note: What has to be known to read ours beside them.
+        over_epochs: Its columns are epochs of a training: our CAMs in them are also drawn, as curves and as pictures.
     """
 
     title: str
@@ -64,6 +65,7 @@ class PublishedTable(Block):
     note: str = ""
     columns: dict[str, Column] = Field(default_factory=lambda: {"miou": Column()})
     rows: tuple[Row, ...] = Field(min_length=1)
+    over_epochs: bool = False
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> Self:

@@ -49,11 +49,13 @@ def published_table(table: PublishedTable, scores: MethodScores) -> TextTable:
         ["method", *texts],
         [[row.method, *(row.cells.get(text, "") for text in texts)] for row in table.rows],
     )
+    has_numbers = any(row.published for row in table.rows)  # a figure of the paper may print none
     for name, column in table.columns.items():
-        headings += [f"{column.title}, published", "ours"]
+        headings += [f"{column.title}, published", "ours"] if has_numbers else [column.title]
         for row, cells in zip(table.rows, rows, strict=True):
             method = row.our_method(name)
-            cells.append(f"{row.published[name]:.1f}" if name in row.published else MISSING)
+            if has_numbers:
+                cells.append(f"{row.published[name]:.1f}" if name in row.published else MISSING)
             cells.append(figure_text(None if method is None else scores.figure(method, column)))
     note = " ".join(part for part in (f"Published: {table.source}.", table.note) if part)
     return TextTable(table.title, tuple(headings), tuple(map(tuple, rows)), note, 1 + len(texts))

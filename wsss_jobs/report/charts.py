@@ -64,14 +64,19 @@ def histogram(values: Sequence[float], num_bars: int = 20) -> Histogram | None:
     return Histogram(bars, sum(finite) / len(finite), len(finite))
 
 
-def curve(name: str, values: Sequence[float]) -> Curve | None:
-    """Returns the curve of one value an epoch, or None where none is finite; gaps are drawn over."""
+def curve(name: str, values: Sequence[float], limits: tuple[float, float] | None = None) -> Curve | None:
+    """Returns the curve of one value an epoch, or None where none is finite; gaps are drawn over.
+
+    Args:
+        limits: Lower and upper end of the vertical axis, for curves in one box; None: from the least to the greatest.
+    """
     known = [(index, value) for index, value in enumerate(values) if math.isfinite(value)]
     if not known:
         return None
     numbers = [value for _, value in known]
     lowest, highest = min(numbers), max(numbers)
-    points = tuple((_x(index, len(values)), _y(value, lowest, highest)) for index, value in known)
+    low, high = limits or (lowest, highest)
+    points = tuple((_x(index, len(values)), _y(value, low, high)) for index, value in known)
     path = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     return Curve(name, points, path, numbers[0], numbers[-1], lowest, highest)
 

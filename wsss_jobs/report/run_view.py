@@ -8,6 +8,7 @@ from wsss_jobs.job import PreparedJob
 from wsss_jobs.quality.estimate import QualityEstimate
 from wsss_jobs.quality.evaluation import Evaluation
 from wsss_jobs.quality.quality_files import read_quality
+from wsss_jobs.report.cam_epochs import is_of_an_earlier_epoch
 from wsss_jobs.report.steps import Step, run_steps
 from wsss_jobs.stage_io import stage_folder
 
@@ -38,7 +39,7 @@ class RunView:
     def headline(self) -> Evaluation | None:
         """The evaluation that ranks images: of the last masks, else of the last CAMs."""
         for kind in ("mask", "cam"):
-            found = [evaluation for evaluation in self.evaluations if evaluation.kind == kind]
+            found = self._finished(kind)
             if found:
                 return found[-1]
         return None
@@ -46,7 +47,13 @@ class RunView:
     @property
     def baseline(self) -> Evaluation | None:
         """The evaluation that gains are counted from: the first CAMs."""
-        return next((evaluation for evaluation in self.evaluations if evaluation.kind == "cam"), None)
+        return next(iter(self._finished("cam")), None)
+
+    def _finished(self, kind: str) -> list[Evaluation]:
+        """Returns the evaluations of a kind, but for CAMs of earlier epochs: they are no result."""
+        plan = self.job.plan
+        found = [evaluation for evaluation in self.evaluations if evaluation.kind == kind]
+        return [each for each in found if not is_of_an_earlier_epoch(plan.stage(each.name.partition("/")[0]))]
 
     def evaluation(self, name: str) -> Evaluation | None:
         """Returns the evaluation of a step."""

@@ -119,7 +119,7 @@ class StageContext:
         seed: The run's seed.
         device: Where networks and solvers run.
         num_threads: Threads that the worker may use.
-        artifacts: Local folder of each artifact, by port name.
+        artifacts: Local folder of each artifact, by port name; the file that the stage loads lies there.
         dataset: Of a stage that says `NEEDS_DATASET`; else None.
     """
 
@@ -137,6 +137,8 @@ class StageContext:
 
 
 _log = logging.getLogger(__name__)
+
+ARTIFACT_FILE = "model.pt"
 
 T = TypeVar("T")
 
@@ -179,6 +181,12 @@ class StageSpec(ABC):
             ConfigError: They do not fit.
         """
         del name, config, feeders
+
+    @staticmethod
+    def artifact_file(config: Any, port: str) -> str:
+        """Returns the file of an artifact that it loads; a training may store several (`keep_epochs`)."""
+        del config, port
+        return ARTIFACT_FILE
 
     @classmethod
     def reads(cls, config: Any) -> Mapping[str, type]:

@@ -1,16 +1,17 @@
 """Class activation maps of the tagged classes, over scales and mirrors (Ahn et al.: IRN, CVPR 2019; PSA, CVPR 2018)."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from models.classifiers.config import DEFAULT_SCALES, CamResampling
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.errors import DataError
+from wsss_jobs.errors import ConfigError, DataError
 from wsss_jobs.records import Cams, ClassifierCheckpoint
 from wsss_jobs.stages.base import (
+    ARTIFACT_FILE,
     ItemInput,
     ItemStage,
     Ok,
@@ -18,6 +19,9 @@ from wsss_jobs.stages.base import (
     StageContext,
     StageResources,
 )
+from wsss_jobs.training.kept_epochs import epoch_file
+
+CLASSIFIER_PORT = "classifier"
 
 
 class InferCamsConfig(StageConfig):
@@ -28,11 +32,14 @@ class InferCamsConfig(StageConfig):
         keep_high_res: Store full-resolution CAMs too. They are what affinity labels are made of in the released code;
             without them, the stride-4 CAMs are up-sampled there (a tenth of the bytes).
         resampling: How the maps come to the image's size; see `multi_scale_cam`.
+        epoch: Take the weights behind this epoch, one of `keep_epochs` of the training. None: behind the last one.
     """
 
     scales: tuple[float, ...] = Field(default=DEFAULT_SCALES, min_length=1)
     keep_high_res: bool = True
     resampling: CamResampling = "irn"
+    # Left out where it is None: CAMs of before there was such a setting keep their fingerprints.
+    epoch: int | None = Field(default=None, ge=1, exclude_if=lambda epoch: epoch is None)
 
 
 class InferCams(ItemStage):
@@ -41,15 +48,33 @@ class InferCams(ItemStage):
     NAME: ClassVar[str] = "infer_cams"
     VERSION: ClassVar[int] = 1
     Config: ClassVar[type[StageConfig]] = InferCamsConfig
-    READS: ClassVar[Mapping[str, type]] = {"classifier": ClassifierCheckpoint}
+    READS: ClassVar[Mapping[str, type]] = {CLASSIFIER_PORT: ClassifierCheckpoint}
     WRITES: ClassVar[type] = Cams
     RESOURCES: ClassVar[StageResources] = StageResources(num_gpus=0.25)
+
+    @staticmethod
+    def artifact_file(config: InferCamsConfig, port: str) -> str:
+        """Returns the file with the weights behind the epoch that is asked for."""
+        del port
+        return ARTIFACT_FILE if config.epoch is None else epoch_file(config.epoch)
+
+    @staticmethod
+    def check_inputs(name: str, config: InferCamsConfig, feeders: Mapping[str, StageConfig]) -> None:
+        """Rejects an epoch whose weights its training does not store."""
+        kept: Any = getattr(feeders[CLASSIFIER_PORT], "keep_epochs", None)
+        if config.epoch is None or config.epoch in (kept or ()):
+            return
+        place = f"stages.{name}.epoch: its training stores no weights behind epoch {config.epoch}"
+        if kept is None:
+            raise ConfigError(f"{place}, only those behind the last one; `train_acr` alone has `keep_epochs`")
+        raise ConfigError(f"{place}; its keep_epochs are {list(kept)}. For the last epoch leave `epoch` out")
 
     def __init__(self, config: InferCamsConfig, context: StageContext) -> None:
         from wsss_jobs import networks  # needs torch, and planning does without
 
         self._config = config
-        self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+        path = context.artifacts[CLASSIFIER_PORT] / self.artifact_file(config, CLASSIFIER_PORT)
+        self._model = networks.load_classifier(path)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:

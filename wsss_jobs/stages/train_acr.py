@@ -1,9 +1,9 @@
 """Trains a classifier against a reconstructor (ACR: Kweon, Yoon, Yoon, CVPR 2023); also its baseline and ablations."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.adversarial.config import AcrClassifierConfig, ReconstructorConfig
 from models.adversarial.loss_forms import AdversarialLossConfig
@@ -67,12 +67,26 @@ class TrainAcrConfig(AcrConfig):
             alone (the baseline).
         encoder_lr: Learning rate of the classifier's encoder.
         head_lr: Learning rate of its head. The released code has no higher one for it.
+        keep_epochs: Epochs behind which the classifier's weights are stored too, for `infer_cams.epoch` (Fig. 5). Those
+            behind the last epoch always are.
     """
 
     classifier: AcrClassifierConfig = Field(default_factory=AcrClassifierConfig)
     adversary: Literal["trained", "pretrained", "none"] = "trained"
     encoder_lr: float = Field(default=0.01, gt=0)
     head_lr: float = Field(default=0.01, gt=0)
+    # Left out where it is empty: trainings of before there was such a setting keep their fingerprints.
+    keep_epochs: tuple[int, ...] = Field(default=(), exclude_if=lambda epochs: not epochs)
+
+    @model_validator(mode="after")
+    def _kept_epochs_lie_within(self) -> Self:
+        kept, num_epochs = list(self.keep_epochs), self.schedule.num_epochs
+        if kept != sorted(set(kept)) or not all(1 <= epoch < num_epochs for epoch in kept):
+            raise ValueError(
+                f"keep_epochs must be ascending and before the last epoch, {num_epochs} (which is stored anyway); "
+                f"got {kept}"
+            )
+        return self
 
 
 class TrainAcr(TrainStage):

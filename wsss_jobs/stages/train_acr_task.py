@@ -24,6 +24,7 @@ class AcrTask(ItemTask[TrainAcrConfig]):
         self, config: TrainAcrConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
     ) -> None:
         super().__init__(config, context, items, reader)
+        self.keep_epochs = config.keep_epochs
         num_foreground = len(context.class_names)
         normalisation = build_acr_classifier(config.classifier, num_foreground, load_weights=False).normalisation
         self._samples = AcrSamples(

@@ -46,6 +46,13 @@ class StepListener(Protocol):
         """Hears that `step` of `num_steps` is done, in the 0-based `epoch`, with these losses."""
 
 
+class EpochListener(Protocol):
+    """Hears of every epoch on worker 0, before the checkpoint behind it: a training resumed from there is past it."""
+
+    def __call__(self, epoch: int, model: nn.Module) -> None:
+        """Hears that `epoch` epochs are done, and with which weights; must leave the model as it is."""
+
+
 @dataclass(frozen=True)
 class LoopOptions:
     """How the loop runs on this worker; nothing here changes what is learnt.
@@ -76,12 +83,19 @@ class _EpochSamples(Dataset[Sample]):
 class TrainLoop:
     """Model, optimizer and position of one training on one worker."""
 
-    def __init__(self, task: TrainTask, options: LoopOptions, on_step: StepListener | None) -> None:
+    def __init__(
+        self,
+        task: TrainTask,
+        options: LoopOptions,
+        on_step: StepListener | None,
+        on_epoch: EpochListener | None = None,
+    ) -> None:
         torch.set_num_threads(max(options.num_threads, 1))
         torch.manual_seed(options.seed)
         self.task = task
         self.options = options
         self.on_step = on_step
+        self.on_epoch = on_epoch
         self.context = ray.train.get_context()
         self.device = ray.train.torch.get_device()
         if self.device.type == "cpu":
@@ -206,6 +220,8 @@ class TrainLoop:
     def _report(self, metrics: dict[str, float]) -> None:
         """Tells Ray Train the epoch's means; worker 0 hands over the checkpoint of the epoch."""
         self.history.append(metrics)
+        if self.on_epoch is not None and self.context.get_world_rank() == 0:
+            self.on_epoch(self.epoch, self.module)
         self._report_with_checkpoint(metrics)
 
     def _report_with_checkpoint(self, metrics: dict[str, float]) -> None:

@@ -22,6 +22,7 @@ from wsss_jobs.storage.artifacts import default_cache_root
 from wsss_jobs.storage.mask_facts import score_column
 from wsss_jobs.storage.tables import TableKind, write_table
 from wsss_jobs.training.job import TrainJob, TrainScale
+from wsss_jobs.training.kept_epochs import EpochKeeper
 from wsss_jobs.training.loop import LoopOptions, TrainLoop
 from wsss_jobs.training.progress_board import BoardListener, ProgressBoard, TrainProgress
 from wsss_jobs.worker import CHECKPOINT_KEY, read_image
@@ -35,6 +36,8 @@ _POLL_S = 0.5
 
 def run_training(job: TrainJob, scale: TrainScale, on_progress: Callable[[TrainProgress], None]) -> None:
     """Trains and stores `checkpoint/model.pt` and `metrics.parquet`; goes on where an interrupted training stopped.
+
+    The weights of the epochs that a `KeepingTask` names are stored as soon as the epoch ends.
 
     Raises:
         StageError: The training failed, with the worker's own message.
@@ -99,7 +102,7 @@ def _train_worker(config: dict[str, Any]) -> None:
     stage_config = localise_assets(job.config, job.run_store, default_cache_root() / "assets")
     task = job.spec.task(stage_config, context, job.items, _StoreReader(job.inputs))
     options = LoopOptions(job.seed, scale.num_cpus, scale.num_loader_workers)
-    loop = TrainLoop(task, options, BoardListener(config["board"]))
+    loop = TrainLoop(task, options, BoardListener(config["board"]), EpochKeeper(task, job.outputs))
     model = loop.run()
     # Another driver of the same run may have been first. Its artifact stays: others may have read it.
     if loop.context.get_world_rank() == 0 and not job.outputs.folder.exists(CHECKPOINT_KEY):

@@ -82,6 +82,13 @@ class ItemReader(Protocol):
 
 
 @runtime_checkable
+class KeepingTask(Protocol):
+    """A training whose weights behind some of its epochs are stored too; `save` must leave the model as it is."""
+
+    keep_epochs: tuple[int, ...]
+
+
+@runtime_checkable
 class ScoredTask(Protocol):
     """A training that is scored after every epoch, beside its losses."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from wsss_jobs.comparison.config import load_comparison
 from wsss_jobs.comparison.jobs import variant_recipes
+from wsss_jobs.comparison.table_epochs import column_epochs
 from wsss_jobs.pipeline import build_plan
 
 REPOSITORY = Path(__file__).parents[4]
@@ -66,6 +67,31 @@ def test_variants_share_the_baseline_and_differ_in_one_thing(source):
     baseline = with_srf.stage("train_baseline").config
     for setting in ("classifier", "schedule", "augmentation", "encoder_lr", "head_lr"):
         assert getattr(baseline, setting) == getattr(full, setting)
-    assert with_srf.stage("train_acr").config == full.model_copy(update={"adversary": "pretrained"})
+    assert with_srf.stage("train_acr").config == full.model_copy(update={"adversary": "pretrained", "keep_epochs": ()})
     for stage in ("baseline_cams", "infer_cams"):
         assert with_srf.stage(stage).config == plans["adversarial_srf"].stage("infer_cams").config
+
+
+@pytest.mark.parametrize("source", ALL)
+def test_figure_5_is_of_the_classifiers_losses_over_the_epochs(source):
+    comparison, plans = load_comparison(source), plans_of(source)
+    trainings = {name: plans[name].stage("train_acr") for name in ("target_only", "rest_only", "adversarial_srf")}
+    kept = trainings["target_only"].config.keep_epochs
+    num_epochs = trainings["target_only"].config.schedule.num_epochs
+    assert list(column_epochs(comparison, "figure_5", plans).values()) == [*kept, num_epochs]
+    assert [epoch / num_epochs for epoch in kept] == pytest.approx([0.125, 0.25, 0.5], abs=0.03)
+    rows = comparison.tables["figure_5"].rows
+    assert [row.ours["end"] for row in rows] == list(trainings)
+    for row, (name, training) in zip(rows, trainings.items(), strict=True):
+        assert {comparison.methods[method].variant for method in row.ours.values()} == {name}
+        end = plans[name].stage("infer_cams")
+        for column in ("early", "quarter", "half"):
+            stage = plans[name].stage(comparison.methods[row.ours[column]].step)
+            assert stage.inputs == end.inputs == {"classifier": training.name}
+            assert (stage.config.scales, stage.config.resampling) == (end.config.scales, end.config.resampling)
+
+
+def test_acr_and_its_vit_share_one_training():
+    plans = plans_of("acr_voc")
+    for stage in ("train_acr", "infer_cams"):
+        assert plans["vit"].stage(stage).fingerprint == plans["adversarial_srf"].stage(stage).fingerprint

@@ -47,6 +47,14 @@ def test_one_epoch_and_constant_losses_lie_in_the_middle():
     assert len({y for _, y in flat.points}) == 1
 
 
+def test_curves_with_the_same_limits_lie_in_one_box():
+    alone, low, high = curve("a", [2.0, 4.0]), curve("a", [2.0, 4.0], (0.0, 8.0)), curve("b", [4.0, 8.0], (0.0, 8.0))
+    assert low.points[1][1] == high.points[0][1] == pytest.approx((low.points[0][1] + high.points[0][1]) / 2, abs=30)
+    assert high.points[1] == alone.points[1]
+    assert low.points[0][1] < alone.points[0][1]
+    assert (low.lowest, low.highest) == (2.0, 4.0)
+
+
 def test_an_epoch_without_a_value_is_drawn_over():
     line = curve("loss", [3.0, math.nan, 1.0])
     assert line is not None

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -76,6 +77,40 @@ def test_other_runs_have_none():
     assert generations(plan, [evaluation("isim_masks_1", 0.5)]) is None
 
 
+ACR = {"stage": "train_acr", "schedule": {"num_epochs": 8}, "keep_epochs": [1, 2]}
+GROWN = [
+    {"stage": "infer_cams"},
+    {"stage": "infer_cams", "name": "cams_1", "epoch": 1},
+    {"stage": "infer_cams", "name": "cams_2", "epoch": 2},
+]
+
+
+def test_cams_of_kept_epochs_have_a_curve_on_which_epochs_are_as_far_apart_as_their_numbers():
+    scores_of = [
+        evaluation("infer_cams", 0.8, "cam"),
+        evaluation("cams_1", 0.5, "cam"),
+        evaluation("cams_2", 0.6, "cam"),
+    ]
+    found = generations(plan_of(ACR, *GROWN), scores_of)
+    assert (found.unit, found.phases) == ("epoch", (1, 2, 8))
+    [line] = found.curves
+    assert (line.first, line.last) == (pytest.approx(iou(0.5)), pytest.approx(iou(0.8)))
+    x1, x2, x8 = (x for x, _ in line.points)
+    assert (x8 - x1) / (x2 - x1) == pytest.approx(7, abs=0.1)
+    assert generations(plan_of(ACR, *GROWN), scores_of[:1]) is None
+
+
+def test_trainings_of_other_lengths_are_no_curve():
+    """Each stores its last epoch alone: 8 and 4 epochs of two trainings are no growth of one."""
+    pair = [{**ACR, "keep_epochs": []}, {**ACR, "name": "short", "schedule": {"num_epochs": 4}, "keep_epochs": []}]
+    ends = [
+        {"stage": "infer_cams", "name": name, "inputs": {"classifier": name_of}}
+        for name, name_of in (("long_cams", "train_acr"), ("short_cams", "short"))
+    ]
+    plan = plan_of(*pair, *ends)
+    assert generations(plan, [evaluation("long_cams", 0.8, "cam"), evaluation("short_cams", 0.5, "cam")]) is None
+
+
 def test_the_page_draws_them():
     section = {"stage": "isim", "regenerate_after": [1, 2], "num_epochs": 3}
     found = generations(plan_of(section), [evaluation("isim_masks_1", 0.5), evaluation("isim_masks_2", 0.6)])
@@ -91,6 +126,12 @@ def test_the_page_draws_them():
         "chart_width": 240,
         "confusion": None,
     }
+    epochs = replace(found, phases=(2, 8), unit="epoch")
+    html = _environment().from_string(page).render(**content, chart_height=110, generations=epochs)
+    assert "Over the epochs" in html
+    assert "epoch 2</span>" in html
+    assert "by epoch, from 33.3 to 42.9" in html
+    assert "phase" not in html
     for shown, given in ((1, found), (0, None)):
         html = _environment().from_string(page).render(**content, chart_height=110, generations=given)
         assert html.count("Over the generations") == html.count(found.curves[0].path) == shown

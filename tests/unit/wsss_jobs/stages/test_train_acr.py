@@ -14,7 +14,7 @@ from wsss_jobs.records import ClassifierCheckpoint, ReconstructorCheckpoint
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.train_acr import TrainAcr, TrainAcrConfig
 from wsss_jobs.stages.train_reconstructor import TrainReconstructor, TrainReconstructorConfig
-from wsss_jobs.training.task import AlternatingTask, LossTask
+from wsss_jobs.training.task import AlternatingTask, KeepingTask, LossTask
 
 CONTEXT = StageContext(("cat", "dog", "cow"), seed=3, device="cpu", num_threads=1, artifacts={})
 ENCODER = {"name": "timm/test_efficientnet", "weights": None, "output_stride": 8}
@@ -198,6 +198,34 @@ def test_recipes_feed_what_is_read():
         assert plan.stage("train_acr").inputs == {}
     with pytest.raises(ConfigError, match="no earlier stage writes ReconstructorCheckpoint"):
         build_plan(load_recipe("acr_small", ["stages.train_acr.adversary=pretrained"]).stages, "data", 0)
+
+
+def test_kept_epochs_are_files_of_the_classifier_alone(tmp_path):
+    job = task(schedule={"num_epochs": 9}, keep_epochs=[2, 5])
+    assert isinstance(job, KeepingTask)
+    assert job.keep_epochs == (2, 5)
+    model = job.build_model().train()
+    job.save(model, tmp_path / "epoch_2.pt")
+    assert model.training  # the training goes on
+    assert not changed(networks.load_classifier(tmp_path / "epoch_2.pt"), state(model.classifier))
+
+
+@pytest.mark.parametrize("epochs", [[5, 2], [2, 2], [0, 2], [2, 9], [10]])
+def test_epochs_to_keep_are_ascending_and_before_the_last(epochs):
+    with pytest.raises(ValueError, match=r"ascending and before the last epoch, 9"):
+        TrainAcrConfig.model_validate({"schedule": {"num_epochs": 9}, "keep_epochs": epochs})
+
+
+def test_who_keeps_no_epochs_has_the_fingerprint_of_before():
+    assert "keep_epochs" not in TrainAcrConfig().model_dump(mode="json")
+    assert TrainAcrConfig(keep_epochs=(3,)).model_dump(mode="json")["keep_epochs"] == [3]
+    plain, keeping = (
+        build_plan(load_recipe("acr_small", overrides).stages, "data", 0)
+        for overrides in ([], ["stages.train_acr.keep_epochs=[3]"])
+    )
+    assert {stage.name for stage in plain.stages if stage.fingerprint != keeping.stage(stage.name).fingerprint} == {
+        "train_acr", "infer_cams", "read_cams", "cam_masks",
+    }  # fmt: skip
 
 
 def test_acr_voc_and_its_gcn_share_all_stages_up_to_the_walk():

@@ -1,5 +1,6 @@
 """The training loop without Ray: networks that take turns, and trainings that go on where they stopped, bit by bit."""
 
+import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -12,7 +13,11 @@ import torch
 from torch import nn
 
 from wsss_jobs.errors import StageError
+from wsss_jobs.storage.local_store import LocalStore
+from wsss_jobs.storage.stage_check import check_stage
+from wsss_jobs.storage.stage_outputs import StageOutputs
 from wsss_jobs.training.job import loader_workers
+from wsss_jobs.training.kept_epochs import EpochKeeper
 from wsss_jobs.training.loop import LoopOptions, TrainLoop
 from wsss_jobs.training.task import Player
 from wsss_jobs.training.turns import take_turns
@@ -211,6 +216,96 @@ def test_metrics_name_every_loss_and_the_memory(harness):
     names = {"loss", "norm", "second_loss", "epoch", "step", "seconds", "peak_memory_mib"}
     assert all(set(row) == names for row in running.history)
     assert running.history[-1]["peak_memory_mib"] > 50
+
+
+class Keeping(Contest):
+    """Has its weights stored behind the first and the second epoch of three."""
+
+    keep_epochs = (1, 2)
+
+    def save(self, model, path):
+        torch.save(model.state_dict(), path)
+
+
+def keeping(folder):
+    """A loop as a Ray Train worker makes it, and where it stores."""
+    task, outputs = Keeping(checkpoint_steps=2), StageOutputs(LocalStore(folder), "train_acr", "abcd")
+    options = LoopOptions(seed=1, num_threads=1, num_loader_workers=0)
+    return TrainLoop(task, options, None, EpochKeeper(task, outputs)), outputs
+
+
+def kept(outputs, epoch):
+    return torch.load(outputs.folder.root / "checkpoint" / f"epoch_{epoch}.pt", weights_only=True)
+
+
+def same(found, expected):
+    return all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+
+
+def test_the_weights_behind_an_epoch_are_kept_and_nothing_is_learnt_otherwise(harness, tmp_path):
+    running, outputs = keeping(tmp_path / "run")
+    found = running.run().state_dict()
+    assert [info.key for info in outputs.folder.list()] == ["checkpoint/epoch_1.pt", "checkpoint/epoch_2.pt"]
+    harness.has_checkpoint = False
+    without = loop(Contest(checkpoint_steps=2)).run().state_dict()
+    assert same(found, without)
+    assert not same(kept(outputs, 1), kept(outputs, 2))
+    assert not same(kept(outputs, 2), found)
+    assert kept(outputs, 2)["first.1.num_batches_tracked"] == 2 * 2 * STEPS_AN_EPOCH  # it is drawn with in both turns
+
+
+@pytest.mark.parametrize("stop_at", [3, 4, 6])  # behind the first epoch, within the second, behind it
+def test_an_interrupted_training_keeps_every_epoch(harness, tmp_path, stop_at):
+    whole, expected = keeping(tmp_path / "whole")
+    whole.run()
+    harness.reports, harness.has_checkpoint, harness.stop_at = [], False, stop_at
+    running, outputs = keeping(tmp_path / "run")
+    with pytest.raises(InterruptedTrainingError):
+        running.run()
+    # Ray Train has the checkpoint behind the epoch, so no one comes here again: the file must be there already.
+    assert len(list(outputs.folder.list())) == stop_at // 3
+    keeping(tmp_path / "run")[0].run()
+    for epoch in (1, 2):
+        assert same(kept(outputs, epoch), kept(expected, epoch)), epoch
+
+
+def test_a_training_that_dies_between_the_file_and_the_checkpoint_writes_no_other_file(harness, tmp_path, monkeypatch):
+    def die(metrics, checkpoint=None):
+        raise InterruptedTrainingError
+
+    running, outputs = keeping(tmp_path / "run")
+    monkeypatch.setattr("ray.train.report", lambda metrics, checkpoint=None: "epoch" in metrics and die(metrics))
+    with pytest.raises(InterruptedTrainingError):
+        running.run()
+    [first] = outputs.folder.list()
+    digest = hashlib.sha256(outputs.folder.get(first.key)).hexdigest()
+    monkeypatch.setattr("ray.train.report", harness.report)
+    keeping(tmp_path / "run")[0].run()
+    assert hashlib.sha256(outputs.folder.get(first.key)).hexdigest() == digest
+    assert len(list(outputs.folder.list())) == 2
+
+
+def test_only_worker_0_keeps(harness, tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.train.report", lambda metrics, checkpoint=None: None)
+    context = SimpleNamespace(get_world_rank=lambda: 1, get_world_size=lambda: 2)
+    monkeypatch.setattr("ray.train.get_context", lambda: context)
+    running, outputs = keeping(tmp_path / "run")
+    running.run()
+    assert list(outputs.folder.list()) == []
+
+
+def test_the_manifest_knows_the_kept_epochs_and_verify_misses_them(harness, tmp_path):
+    running, outputs = keeping(tmp_path / "run")
+    running.run()
+    manifest = outputs.finalise((), "artifacts")
+    assert [output.key for output in manifest.outputs] == ["checkpoint/epoch_1.pt", "checkpoint/epoch_2.pt"]
+    assert check_stage(outputs, [], [], "artifacts").findings == ()
+    outputs.folder.delete(["checkpoint/epoch_1.pt"])
+    outputs.folder.put("checkpoint/epoch_2.pt", b"torn")
+    findings = check_stage(outputs, [], [], "artifacts").findings
+    assert [(finding.kind, finding.key) for finding in findings] == [
+        ("missing", "checkpoint/epoch_1.pt"), ("torn", "checkpoint/epoch_2.pt"),
+    ]  # fmt: skip
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_is_named(harness):

@@ -112,7 +112,7 @@ def all_measured(network: str, device: str, steps: int) -> dict[str, Values]:
         found[f"{masking}.{precision}"] = values
     first = next(iter(found.values()))
     for values in found.values():
-        values |= {f"ratio.{key}": round(values[f"{key}"] / first[f"{key}"], 2) for key in ("step_s", "memory_mb")}
+        values |= {f"ratio.{key}": round(values[key] / first[key], 2) for key in ("step_s", "memory_mb")}
     return found
 
 

@@ -1,6 +1,6 @@
 """The best of all: every way of making CAMs with every way of refining them, on real images; which pair is best?
 
-    python -m benchmarks.real_voc_best --data ../shared/data --seeds 0 --finished build/real_voc_compare   # hours
+    python -m benchmarks.real_voc_best --data ../shared/data --seeds 0 --finished <store>   # hours
     python -m benchmarks.real_voc_best --data ../shared/data --images 12 --seeds 0 --only cam_i     # does it work?
 
 CAMs: plain, ACR's, group-wise, ISIM's. Refined by: nothing, IRN's walk, WSGCN-I, PSA's walk (as published, and as tuned

@@ -13,21 +13,24 @@ def column_epochs(comparison: Comparison, key: str, plans: Mapping[str, Plan]) -
 
     Args:
         key: Of a table that is over epochs.
-        plans: By variant.
+        plans: By variant; cells of variants that are left out (`--only`) are left out too.
 
     Raises:
-        ConfigError: A column has something else than CAMs, or CAMs of different epochs.
+        ConfigError: A column has something else than CAMs, or CAMs of different epochs, or that of another column.
     """
     epochs: dict[str, int] = {}
     for column, name in _cells(comparison, key):
         method = comparison.methods[name]
-        plan = plans[method.variant]
+        if (plan := plans.get(method.variant)) is None:
+            continue
         epoch = cam_epoch(plan.stage(method.step.partition("/")[0]), plan)
         where = f"tables.{key}.columns.{column}"
         if epoch is None:
             raise ConfigError(f"{where}: over_epochs is for CAMs of infer_cams, and {name!r} is {method.step!r}")
         if epochs.setdefault(column, epoch) != epoch:
             raise ConfigError(f"{where}: {name!r} is of epoch {epoch}, another row of epoch {epochs[column]}")
+    if len(set(epochs.values())) < len(epochs):
+        raise ConfigError(f"tables.{key}: two columns are of one epoch, one has to go: {epochs}")
     return dict(sorted(epochs.items(), key=lambda entry: entry[1]))
 
 

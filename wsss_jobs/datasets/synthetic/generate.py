@@ -67,10 +67,12 @@ def generate_cub(
         on_progress: Called with the number of images written and their total.
 
     Raises:
-        ConfigError: As `generate`, or the style has several objects an image.
+        ConfigError: As `generate`, or the style has several objects an image, or no image is left for the test.
     """
     if style.max_objects != 1:
         raise ConfigError(f"a set in CUB's layout has one object an image: max_objects must be 1, not {style}")
+    if not any(_is_held_out(number, style.val_part) for number in range(num_images)):
+        raise ConfigError(f"{num_images} images leave none for the split test (a part of {style.val_part}): take more")
     store = open_store(root)
     _generate(store, CubFiles(store), {"format": "cub"}, num_images, seed, style, on_progress)
     return CubConfig(root=store.uri, splits=("train", "test"))

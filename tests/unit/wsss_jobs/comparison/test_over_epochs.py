@@ -171,6 +171,17 @@ def test_the_page_shows_both_and_no_column_of_numbers_that_nobody_published(prep
     assert "- `slow`: `tiny.yaml` with `stages.train_acr.keep_epochs=[1, 3]`, and `cams_early`, `cams_half`" in page
 
 
+def test_a_variant_that_is_left_out_leaves_the_others_figure(prepared):
+    """As `--only` of the benchmarks leaves it out."""
+    comparison, jobs, run = prepared
+    fast = [each for each in jobs if each.variant == "fast"]
+    fill(fast, run)
+    _, folder = written(comparison, fast)
+    lines = {element.text for element in ET.fromstring(folder.get("figure_5.svg")).iter(f"{SVG}text")}
+    assert "fast" in lines
+    assert "slow" not in lines
+
+
 def test_before_anything_is_scored_there_is_no_figure(prepared):
     comparison, jobs, _ = prepared
     scores, folder = written(comparison, jobs)
@@ -207,6 +218,12 @@ def test_added_stages_are_the_variants_own_and_can_be_set(table, write_compariso
                 table["methods"]["slow_end"].update(step="cam_masks"),
             ),
             "over_epochs is for CAMs of infer_cams, and 'slow_end' is 'cam_masks'",
+        ),
+        (
+            lambda table: [
+                row["ours"].update(half=row["ours"]["early"]) for row in table["tables"]["figure_5"]["rows"]
+            ],
+            "figure_5: two columns are of one epoch",
         ),
         (lambda table: table["variants"]["slow"]["add"].append(cams("infer_cams", 1)), "two are called 'infer_cams'"),
     ],

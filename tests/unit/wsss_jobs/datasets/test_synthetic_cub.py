@@ -79,22 +79,28 @@ def test_the_lists_are_cubs(tmp_path):
 
 
 def test_a_set_has_one_layout_and_one_object_an_image(tmp_path):
-    generate_cub(tmp_path / "cub", 6, style=SMALL)
+    generate_cub(tmp_path / "cub", 24, style=SMALL)
     with pytest.raises(ConfigError, match="other settings"):
-        generate(tmp_path / "cub", 6, style=SMALL)
+        generate(tmp_path / "cub", 24, style=SMALL)
     generate(tmp_path / "voc", 6, style=SMALL)
     assert json.loads((tmp_path / "voc" / "synthetic.json").read_text()).keys() == {
         "version", "num_images", "seed", "style",
     }  # fmt: skip
     with pytest.raises(ConfigError, match="other settings"):
-        generate_cub(tmp_path / "voc", 6, style=SMALL)
+        generate_cub(tmp_path / "voc", 24, style=SMALL)
     with pytest.raises(ConfigError, match="one object an image"):
         generate_cub(tmp_path / "many", 6, style=SyntheticStyle())
 
 
+def test_too_few_images_for_a_split_test_are_refused_before_any_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="18 images leave none for the split test"):
+        generate_cub(tmp_path / "cub", 18, style=SMALL)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command_writes_what_its_format_says(tmp_path):
     for name, options in (("voc", []), ("cub", ["--format", "cub"])):
-        arguments = ["data", "synthetic", "--root", str(tmp_path / name), "--num-images", "6", *options]
+        arguments = ["data", "synthetic", "--root", str(tmp_path / name), "--num-images", "24", *options]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
     assert (tmp_path / "voc" / "ImageSets").is_dir()

@@ -21,14 +21,13 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.real_voc import circumstances, half_of, prepared
-from benchmarks.stage_bench import StageBench, done, miou
+from benchmarks.stage_bench import StageBench, miou, walked
 from wsss_jobs.cli.terminal import make_console
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.quality.evaluate import read_truth
 from wsss_jobs.quality.otsu import otsu_threshold, score_histogram
 from wsss_jobs.quality.threshold_sweep import THRESHOLDS, sweep_confusions
 from wsss_jobs.stages.cam_sizes import full_resolution
-from wsss_jobs.stages.refine_masks import upsample
 from wsss_jobs.worker import read_image
 
 RESULTS = Path(__file__).parent / "results" / "choices.json"
@@ -48,8 +47,8 @@ def threshold_choices(bench: StageBench, items: Sequence[DatasetItem]) -> dict[s
     counts: dict[tuple[str, str], Any] = defaultdict(int)
     for item in track(items, "thresholds"):
         cams, image_HW3, truth_HW = bench.cams(item), read_image(item), read_truth(item)
-        walked = upsample(done(walk, item, image_HW3, cams=cams), image_HW3.shape[:2], "log_probability")[1:]
-        for kind, score_KHW in (("cam", full_resolution(cams, item)), ("walk", walked)):
+        scores = (("cam", full_resolution(cams, item)), ("walk", walked(walk, item, image_HW3, cams)))
+        for kind, score_KHW in scores:
             key = (kind, half_of(item))
             confusions[key] += sweep_confusions(score_KHW, cams.class_ids, truth_HW, bench.dataset.num_classes)
             counts[key] += score_histogram(score_KHW)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -33,6 +34,7 @@ from wsss_jobs.storage.object_store import ObjectNotFoundError
 from wsss_jobs.storage.tables import read_table
 
 METRIC_NAMES: Mapping[str, MetricName] = {"miou": "miou", "precision": "mean_precision", "recall": "mean_recall"}
+T = TypeVar("T")
 Places = Callable[[Path, Path], list[str]]
 
 
@@ -159,10 +161,15 @@ def subset(data: Path, store: Path, num_images: int | None) -> list[str]:
     if num_images is None:
         return []
     names = (data / "voc_subset" / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
-    chosen = [names[index] for index in np.linspace(0, len(names) - 1, num_images).round().astype(int)]
+    chosen = evenly(names, num_images)
     path = store.resolve() / f"train_{num_images}.txt"
     path.write_text("\n".join(chosen) + "\n")
     return [f"dataset.splits=[{path}]"]
+
+
+def evenly(values: Sequence[T], number: int) -> list[T]:
+    """Returns so many of them, evenly from first to last."""
+    return [values[index] for index in np.linspace(0, len(values) - 1, number).round().astype(int)]
 
 
 def figures(comparison: Comparison, scores: Mapping[str, MethodScores]) -> dict[str, float]:

@@ -9,15 +9,13 @@ Tags are drawn like COCO's: 2.9 classes an image on average, the frequent ones f
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
-import os
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.real_voc import circumstances
 from wsss_jobs.training.group_sampling import GroupSampler
 
 RESULTS = Path(__file__).parent / "results" / "group_sampling.json"
@@ -52,13 +50,11 @@ def main() -> None:
     groups = sampler.epoch_groups(0)
     finished = time.process_time()
     content = {
-        "num_images": arguments.images,
         "num_tag_sets": len({tuple(sorted(tags)) for tags in labels}),
         "mean_group_size": round(float(np.mean([len(group) for group in groups])), 3),
         "cpu_seconds.build": round(built - started, 2),
         "cpu_seconds.epoch": round(finished - built, 2),
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
+        **circumstances(arguments.images),
     }
     print(json.dumps(content, indent=1))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

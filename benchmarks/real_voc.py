@@ -71,8 +71,12 @@ PRODUCTS = {
 
 def half_of(item: DatasetItem) -> str:
     """Returns `tuned_half` or `other_half`, by the image's name."""
-    digest = hashlib.sha256(item.source_key.encode()).digest()
-    return "other_half" if digest[0] % 2 else "tuned_half"
+    return half_of_name(item.source_key)
+
+
+def half_of_name(source_key: str) -> str:
+    """Returns the half of the image with this name."""
+    return "other_half" if hashlib.sha256(source_key.encode()).digest()[0] % 2 else "tuned_half"
 
 
 def _is_in(half: str) -> KeepItem:

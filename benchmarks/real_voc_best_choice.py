@@ -116,7 +116,7 @@ def combination_table(
 
 def _seconds(each: VariantJob, step: str, watch: Stopwatch) -> float | None:
     plan = each.job.plan
-    sink = plan.stage(step.partition("/")[0])
+    sink = plan.stage_of(step)
     needed = [plan.stage(name) for name in (*plan.upstream(sink), sink.name)]
     stored = [stage for stage in needed if not stage.is_streamed]
     known = watch.seconds(stored)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.real_voc_best_recipes import CAMS, SEEDS
-from benchmarks.stage_bench import StageBench, done
+from benchmarks.stage_bench import StageBench, walked
 from wsss_jobs.comparison.config import Comparison
 from wsss_jobs.comparison.jobs import VariantJob
 from wsss_jobs.datasets.records import DatasetItem
@@ -26,7 +26,6 @@ from wsss_jobs.quality.each_item import each_item
 from wsss_jobs.quality.label_free import label_free
 from wsss_jobs.quality.otsu import NUM_BINS, otsu_threshold, score_histogram
 from wsss_jobs.stage_io import stage_folder
-from wsss_jobs.stages.refine_masks import upsample
 from wsss_jobs.worker import read_image
 
 NUM_IMAGES = 120
@@ -116,9 +115,7 @@ def walk_threshold(job: PreparedJob) -> float | None:
     walk = bench.stage(WALK, {})
 
     def histogram(item: DatasetItem) -> np.ndarray:
-        image_HW3 = read_image(item)
-        scores = done(walk, item, image_HW3, cams=bench.cams(item))
-        return score_histogram(upsample(scores, image_HW3.shape[:2], "log_probability")[1:])
+        return score_histogram(walked(walk, item, read_image(item), bench.cams(item)))
 
     items = sorted(job.dataset.items, key=lambda item: item.item_id)[:NUM_IMAGES]  # by content: as good as at random
     return otsu_threshold(sum((counts for _, counts in each_item(histogram, items)), np.zeros(NUM_BINS, np.int64)))

@@ -24,7 +24,6 @@ was interrupted goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.boxes_by_hand import differences, localisation_by_hand
+from benchmarks.comparing import write_json
 from benchmarks.real_voc import circumstances, weights
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.voc_boxes import write_voc_boxes
@@ -170,9 +170,7 @@ def main() -> None:
         "num_test_images": sum(item.split == "test" for item in jobs[0].dataset.items),
         **circumstances(num_images),
     }
-    path = arguments.json or _results(arguments)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(arguments.json or _results(arguments), content)
 
 
 def _arguments() -> argparse.Namespace:

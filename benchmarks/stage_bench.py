@@ -13,6 +13,7 @@ from wsss_jobs.quality.scores import scores
 from wsss_jobs.records import Cams, Record
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageContext
+from wsss_jobs.stages.refine_masks import upsample
 from wsss_jobs.worker import CHECKPOINT_KEY
 
 AFFINITY_STAGES = ("train_affinity", "train_affinitynet")
@@ -62,6 +63,12 @@ def done(stage: ItemStage, item: DatasetItem, image_HW3: np.ndarray, **records: 
     [result] = stage.process([ItemInput(item, image_HW3, records)])
     assert isinstance(result, Ok), result
     return result.record
+
+
+def walked(walk: ItemStage, item: DatasetItem, image_HW3: np.ndarray, cams: Cams) -> np.ndarray:
+    """Returns a random walk's scores at the image's size, without the background's, `[K, H, W]`."""
+    scores_Khw = done(walk, item, image_HW3, cams=cams)
+    return upsample(scores_Khw, image_HW3.shape[:2], "log_probability")[1:]
 
 
 def miou(confusion_CC: np.ndarray) -> float:

@@ -6,12 +6,11 @@ masks are for scoring alone. Nothing of the images is copied.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
+from benchmarks.comparing import evenly
+from benchmarks.real_voc import half_of_name
 from wsss_jobs.datasets.config import VocConfig
 from wsss_jobs.datasets.records import SourceImage
 from wsss_jobs.datasets.sources import load_class_names, load_sources
@@ -32,22 +31,17 @@ def write_voc_boxes(voc: Path, root: Path, num_images: int | None = None) -> int
     config = VocConfig(root=str(voc.resolve()), tags="image_labels.csv", masks=("SegmentationClassAug",))
     names = load_class_names(config)
     classes = cub_classes(names)
-    sources = evenly([source for source in load_sources(config) if len(source.labels) == 1], num_images)
+    sources = [source for source in load_sources(config) if len(source.labels) == 1]
+    if num_images is not None:
+        sources = evenly(sources, num_images)
     images = [_linked(source, root, classes) for source in sources]
     write_cub_lists(open_store(root), classes, images)
     return len(images)
 
 
-def evenly(sources: Sequence[SourceImage], number: int | None) -> list[SourceImage]:
-    """Returns so many of them, evenly from first to last; None: all."""
-    if number is None:
-        return list(sources)
-    return [sources[index] for index in np.linspace(0, len(sources) - 1, number).round().astype(int)]
-
-
 def is_train(key: str) -> bool:
     """Whether an image is for training: the half that `benchmarks.real_voc` has tuned on is, the other is for tests."""
-    return hashlib.sha256(key.encode()).digest()[0] % 2 == 0
+    return half_of_name(key) == "tuned_half"
 
 
 def _linked(source: SourceImage, root: Path, classes: Sequence[str]) -> CubImage:

@@ -28,7 +28,6 @@ from models.segmentation import DeepLab, DeepLabConfig, build_deeplab
 from wsss_jobs.errors import StageError
 from wsss_jobs.training.task import TrainingState
 
-FILE_NAME = "model.pt"
 _FORMAT = 1
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -67,6 +67,10 @@ class Plan:
         """Returns a stage by name."""
         return next(stage for stage in self.stages if stage.name == name)
 
+    def stage_of(self, step: str) -> PlannedStage:
+        """Returns the stage of a step, `<stage>` or `<stage>/<variant>`."""
+        return self.stage(step.partition("/")[0])
+
     def upstream(self, stage: PlannedStage) -> set[str]:
         """Returns the names of the stages that a stage reads, directly or through others."""
         direct = set(stage.inputs.values())

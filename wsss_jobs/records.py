@@ -16,6 +16,9 @@ Tensors = Mapping[str, np.ndarray]
 Storage = Literal["tensors", "mask", "streamed"]
 ScoreDomain = Literal["log_probability", "probability", "activation"]
 
+ARTIFACT_FILE = "model.pt"
+"""The file of an artifact's network."""
+
 INSTANCE_MASKS = "instances"
 """The variant of instance masks, where a recipe asks for them."""
 

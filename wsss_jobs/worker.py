@@ -12,10 +12,9 @@ from wsss_jobs.datasets.images import decode_image
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError, StorageError
 from wsss_jobs.heap import keep_freed_memory
-from wsss_jobs.records import Record
+from wsss_jobs.records import ARTIFACT_FILE, Record
 from wsss_jobs.stage_io import StageFolder, StageInputs
 from wsss_jobs.stages.base import (
-    ARTIFACT_FILE,
     DatasetView,
     Device,
     Failed,

@@ -4,6 +4,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from models.groupwise.config import Similarity
+
 COSINE_SCALE = 10.0
 """What cosines are multiplied with before the softmax: the most alike of positions weigh e^20 times the least alike."""
 
@@ -31,6 +33,15 @@ def attend(
         for block_BRc in torch.split(query_BNc, num_rows, dim=1)
     ]
     return torch.cat(blocks, dim=1)
+
+
+def attend_alike(
+    query_BNc: torch.Tensor, key_BMc: torch.Tensor, value_BMC: torch.Tensor, similarity: Similarity
+) -> torch.Tensor:
+    """Returns what each position hears of those most like it, as `similarity` says (`models.groupwise.config`)."""
+    if similarity == "product":
+        return attend(query_BNc, key_BMc, value_BMC)
+    return attend(centred_unit(query_BNc), centred_unit(key_BMc), value_BMC, scale=COSINE_SCALE)
 
 
 def centred_unit(rows_BNc: torch.Tensor) -> torch.Tensor:

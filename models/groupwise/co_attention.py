@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from models.groupwise.attention import COSINE_SCALE, attend, centred_unit
+from models.groupwise.attention import attend_alike
 from models.groupwise.config import CoAttentionForm, Similarity
 
 
@@ -44,7 +44,7 @@ class CoAttention(nn.Module):
             # Image i hears image i + shift, for all i at once.
             query, key = self._edge(p, q, shift)
             source_GKNC = nodes_GKNC.roll(-shift, dims=1)
-            flat = self._attend(query.flatten(0, 1), key.flatten(0, 1), source_GKNC.flatten(0, 1))
+            flat = attend_alike(query.flatten(0, 1), key.flatten(0, 1), source_GKNC.flatten(0, 1), self.similarity)
             message_GKNC = flat.view_as(nodes_GKNC)
             if self.gate is not None:
                 message_GKNC = message_GKNC * torch.sigmoid(self.gate(message_GKNC))
@@ -53,11 +53,6 @@ class CoAttention(nn.Module):
             return total_GKNC
         num_others_GK = present_GK.sum(dim=1, keepdim=True) - present_GK.long()
         return total_GKNC / num_others_GK.clamp(min=1)[..., None, None]
-
-    def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        if self.similarity == "product":
-            return attend(query, key, value)
-        return attend(centred_unit(query), centred_unit(key), value, scale=COSINE_SCALE)
 
     def _edge(self, p: torch.Tensor, q: torch.Tensor, shift: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns queries and keys whose products are `e_ij`, with j = i + shift around the group."""

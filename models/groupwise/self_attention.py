@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from models.groupwise.attention import COSINE_SCALE, attend, centred_unit
+from models.groupwise.attention import attend_alike
 from models.groupwise.config import Similarity
 
 _REDUCTION = 8  # of queries and keys; the paper gives no widths
@@ -29,6 +29,4 @@ class SelfEdge(nn.Module):
     def forward(self, nodes_BNC: torch.Tensor) -> torch.Tensor:
         """Returns the message of each node to itself."""
         query, key, value = self.query(nodes_BNC), self.key(nodes_BNC), self.value(nodes_BNC)
-        if self.similarity == "product":
-            return attend(query, key, value) + nodes_BNC
-        return attend(centred_unit(query), centred_unit(key), value, scale=COSINE_SCALE) + nodes_BNC
+        return attend_alike(query, key, value, self.similarity) + nodes_BNC

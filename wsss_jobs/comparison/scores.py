@@ -91,7 +91,7 @@ def _evaluations(
     parts: Mapping[str, KeepItem],
     known: dict[tuple[str, str], list[list[Evaluation]]],
 ) -> list[Evaluation | None]:
-    stage = job.plan.stage(method.step.partition("/")[0])
+    stage = job.plan.stage_of(method.step)
     key = (stage.name, stage.fingerprint)
     if key not in known:
         plan = replace(job.plan, stages=(stage,))

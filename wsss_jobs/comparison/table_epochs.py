@@ -23,7 +23,7 @@ def column_epochs(comparison: Comparison, key: str, plans: Mapping[str, Plan]) -
         method = comparison.methods[name]
         if (plan := plans.get(method.variant)) is None:
             continue
-        epoch = cam_epoch(plan.stage(method.step.partition("/")[0]), plan)
+        epoch = cam_epoch(plan.stage_of(method.step), plan)
         where = f"tables.{key}.columns.{column}"
         if epoch is None:
             raise ConfigError(f"{where}: over_epochs is for CAMs of infer_cams, and {name!r} is {method.step!r}")

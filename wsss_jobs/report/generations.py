@@ -59,7 +59,7 @@ def _drawn(scored: _Scored, unit: Literal["phase", "epoch"]) -> Generations | No
 def _by_phase(plan: Plan, evaluations: Sequence[Evaluation]) -> _Scored:
     scored: _Scored = {_CAM: {}, _BEFORE_CRF: {}, _MASK: {}}
     for evaluation in evaluations:
-        stage = _stage_of(evaluation, plan)
+        stage = plan.stage_of(evaluation.name)
         phase, product = _phase(stage, plan), _product(stage, evaluation, plan)
         if phase is not None and product is not None:
             scored[product][phase] = 100 * evaluation.scores.miou
@@ -70,16 +70,12 @@ def _by_epoch(plan: Plan, evaluations: Sequence[Evaluation]) -> _Scored:
     """Returns the scores of CAMs, a product a training that stores its weights behind several epochs."""
     scored: _Scored = {}
     for evaluation in evaluations:
-        stage = _stage_of(evaluation, plan)
+        stage = plan.stage_of(evaluation.name)
         training, epoch = cam_training(stage, plan), cam_epoch(stage, plan)
         kept: Any = () if training is None else getattr(training.config, "keep_epochs", ())
         if training is not None and epoch is not None and kept:
             scored.setdefault(f"{_CAM}, {training.name}", {})[epoch] = 100 * evaluation.scores.miou
     return scored
-
-
-def _stage_of(evaluation: Evaluation, plan: Plan) -> PlannedStage:
-    return plan.stage(evaluation.name.partition("/")[0])
 
 
 def _phase(stage: PlannedStage, plan: Plan) -> int | None:

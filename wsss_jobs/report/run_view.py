@@ -53,7 +53,7 @@ class RunView:
         """Returns the evaluations of a kind, but for CAMs of earlier epochs: they are no result."""
         plan = self.job.plan
         found = [evaluation for evaluation in self.evaluations if evaluation.kind == kind]
-        return [each for each in found if not is_of_an_earlier_epoch(plan.stage(each.name.partition("/")[0]))]
+        return [each for each in found if not is_of_an_earlier_epoch(plan.stage_of(each.name))]
 
     def evaluation(self, name: str) -> Evaluation | None:
         """Returns the evaluation of a step."""

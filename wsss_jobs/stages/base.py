@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import InvalidInputError
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError, StorageError
-from wsss_jobs.records import Record
+from wsss_jobs.records import ARTIFACT_FILE, Record
 from wsss_jobs.training.task import ItemReader, TrainTask
 
 Device = Literal["cpu", "cuda"]
@@ -137,8 +137,6 @@ class StageContext:
 
 
 _log = logging.getLogger(__name__)
-
-ARTIFACT_FILE = "model.pt"
 
 T = TypeVar("T")
 

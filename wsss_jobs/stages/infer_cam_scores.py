@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from models.classifiers.config import DEFAULT_SCALES, CamResampling
-from wsss_jobs.records import ClassifierCheckpoint, ClassScores
+from wsss_jobs.records import ARTIFACT_FILE, ClassifierCheckpoint, ClassScores
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 from wsss_jobs.stages.infer_cams import check_tagged
 
@@ -44,7 +44,7 @@ class InferCamScores(ItemStage):
         from wsss_jobs import networks  # needs torch, and planning does without
 
         self._config = config
-        self._model = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+        self._model = networks.load_classifier(context.artifacts["classifier"] / ARTIFACT_FILE)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:

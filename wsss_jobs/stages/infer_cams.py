@@ -9,9 +9,8 @@ from pydantic import Field
 from models.classifiers.config import DEFAULT_SCALES, CamResampling
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError, DataError
-from wsss_jobs.records import Cams, ClassifierCheckpoint
+from wsss_jobs.records import ARTIFACT_FILE, Cams, ClassifierCheckpoint
 from wsss_jobs.stages.base import (
-    ARTIFACT_FILE,
     ItemInput,
     ItemStage,
     Ok,

@@ -17,7 +17,7 @@ from pydantic import Field
 from models.groupwise.config import CamNormalisation, GroupCamOptions, Readout
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
-from wsss_jobs.records import Cams, ClassPrediction, GroupwiseCheckpoint
+from wsss_jobs.records import ARTIFACT_FILE, Cams, ClassPrediction, GroupwiseCheckpoint
 from wsss_jobs.stages.base import DatasetView, ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 from wsss_jobs.training.group_sampling import GroupSampler, SamplingName
 
@@ -80,7 +80,7 @@ class InferGroupwiseCams(ItemStage):
         self._config = config
         self._seed = context.seed
         self._dataset = context.dataset
-        model = networks.load_groupwise(context.artifacts["network"] / networks.FILE_NAME)
+        model = networks.load_groupwise(context.artifacts["network"] / ARTIFACT_FILE)
         options = {name: getattr(config, name) for name in ("input_px", "scales", "flip", "readout", "normalisation")}
         self._reader = GroupCamReader(model.to(context.device), GroupCamOptions(**options))
         size = config.group_size or model.config.group_size

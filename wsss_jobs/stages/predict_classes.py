@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from wsss_jobs.records import ClassifierCheckpoint, ClassPrediction
+from wsss_jobs.records import ARTIFACT_FILE, ClassifierCheckpoint, ClassPrediction
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 
 
@@ -36,7 +36,7 @@ class PredictClasses(ItemStage):
         from wsss_jobs import networks  # needs torch, and planning does without
 
         self._config = config
-        self._model = networks.load_cam_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+        self._model = networks.load_cam_classifier(context.artifacts["classifier"] / ARTIFACT_FILE)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:

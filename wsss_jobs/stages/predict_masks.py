@@ -15,7 +15,7 @@ from models.segmentation.config import Fusion
 from models.segmentation.sliding_window import sliding_windows
 from wsss_jobs.config.network_file import NetworkFile
 from wsss_jobs.errors import StageError
-from wsss_jobs.records import Mask, SegmentationCheckpoint
+from wsss_jobs.records import ARTIFACT_FILE, Mask, SegmentationCheckpoint
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 from wsss_jobs.stages.crf_presets import crf_by_name
 
@@ -79,7 +79,7 @@ class PredictMasks(ItemStage):
 
         self._config = config
         named = config.checkpoint
-        path = context.artifacts["network"] / networks.FILE_NAME if named is None else Path(named.weights)
+        path = context.artifacts["network"] / ARTIFACT_FILE if named is None else Path(named.weights)
         self._model = networks.load_deeplab(path)
         self._model.to(context.device)
         if self._model.num_classes != context.num_classes:

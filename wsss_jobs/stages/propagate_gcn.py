@@ -14,7 +14,7 @@ from models.errors import InvalidInputError
 from models.images import resize, strided_size
 from models.pooled_grid import reduced_image
 from models.propagation.gcn.config import GCNConfig
-from wsss_jobs.records import AffinityCheckpoint, ClassScores, PartialLabel
+from wsss_jobs.records import ARTIFACT_FILE, AffinityCheckpoint, ClassScores, PartialLabel
 from wsss_jobs.stages.base import (
     Device,
     Failed,
@@ -69,7 +69,7 @@ class PropagateGcn(ItemStage):
         self._config = config
         self._context = context
         self._gcn = replace(config.gcn, seed=context.seed)
-        self._model, self._encoder = networks.load_affinity(context.artifacts["affinity"] / networks.FILE_NAME)
+        self._model, self._encoder = networks.load_affinity(context.artifacts["affinity"] / ARTIFACT_FILE)
         self._model.to(context.device)
         self._stride = graph_stride(self._model)
 

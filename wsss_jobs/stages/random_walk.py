@@ -16,7 +16,7 @@ from models.propagation.config import InstanceConfig, RandomWalkConfig
 from models.propagation.instances import InstanceMasks
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.quality.otsu import SEPARATION, otsu_threshold, score_histogram
-from wsss_jobs.records import INSTANCE_MASKS, Cams, ClassScores, IRNetCheckpoint
+from wsss_jobs.records import ARTIFACT_FILE, INSTANCE_MASKS, Cams, ClassScores, IRNetCheckpoint
 from wsss_jobs.stages.base import (
     ItemInput,
     ItemStage,
@@ -77,7 +77,7 @@ class RandomWalkStage(ItemStage):
 
         self._config = config
         self._device = context.device
-        self._model, self._encoder = networks.load_irnet(context.artifacts["affinity"] / networks.FILE_NAME)
+        self._model, self._encoder = networks.load_irnet(context.artifacts["affinity"] / ARTIFACT_FILE)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:

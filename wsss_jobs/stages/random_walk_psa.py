@@ -14,7 +14,7 @@ from models.affinity.config import GRID_STRIDE
 from models.affinity.pixel_pairs import half_plane_offsets
 from models.pooled_grid import cell_means
 from models.propagation.config import PSA_RANDOM_WALK, RandomWalkConfig
-from wsss_jobs.records import AffinityNetCheckpoint, Cams, ClassScores
+from wsss_jobs.records import ARTIFACT_FILE, AffinityNetCheckpoint, Cams, ClassScores
 from wsss_jobs.stages.base import (
     ItemInput,
     ItemStage,
@@ -54,7 +54,7 @@ class RandomWalkPsa(ItemStage):
         self._config = config
         self._device = context.device
         self._offsets = half_plane_offsets(config.walk.radius)
-        self._model = networks.load_affinitynet(context.artifacts["affinity"] / networks.FILE_NAME)
+        self._model = networks.load_affinitynet(context.artifacts["affinity"] / ARTIFACT_FILE)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:

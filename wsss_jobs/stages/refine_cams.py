@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from wsss_jobs.records import Cams, TransformerCheckpoint
+from wsss_jobs.records import ARTIFACT_FILE, Cams, TransformerCheckpoint
 from wsss_jobs.stages.base import ItemInput, ItemStage, Ok, StageConfig, StageContext, StageResources
 from wsss_jobs.stages.cam_sizes import check_finite
 
@@ -35,7 +35,7 @@ class RefineCams(ItemStage):
         from wsss_jobs import networks  # needs torch, and planning does without
 
         self._scales = config.scales
-        self._model = networks.load_transformer(context.artifacts["transformer"] / networks.FILE_NAME)
+        self._model = networks.load_transformer(context.artifacts["transformer"] / ARTIFACT_FILE)
         self._model.to(context.device)
 
     def _one(self, entry: ItemInput) -> Ok:

@@ -10,6 +10,7 @@ from models.adversarial.pair import AdversarialPair
 from models.adversarial.reconstructor import Reconstructor, build_reconstructor
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.records import ARTIFACT_FILE
 from wsss_jobs.stages.acr_samples import AcrSamples, acr_batch
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.item_task import ItemTask
@@ -44,7 +45,7 @@ class AcrTask(ItemTask[TrainAcrConfig]):
         if self._config.adversary == "none":
             return None
         if self._config.adversary == "pretrained":
-            return networks.load_reconstructor(self._context.artifacts[RECONSTRUCTOR_PORT] / networks.FILE_NAME)
+            return networks.load_reconstructor(self._context.artifacts[RECONSTRUCTOR_PORT] / ARTIFACT_FILE)
         return new_reconstructor(self._config, len(self._context.class_names))
 
     def players(self, model: nn.Module) -> Sequence[Player]:

@@ -14,6 +14,7 @@ from models.classifiers.isim_losses import modified_cross_entropy
 from models.segmentation.config import IGNORE_INDEX
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.records import ARTIFACT_FILE
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.isim_samples import IsimSamples
 from wsss_jobs.stages.item_task import ItemTask
@@ -32,7 +33,7 @@ class IsimTask(ItemTask[TrainIsimConfig]):
         super().__init__(config, context, items, reader)
         self._has_masks = config.generation > 0
         # Read where it is needed and not kept: network and optimiser memory would lie beside those that learn.
-        self._previous = context.artifacts[PREVIOUS_PORT] / networks.FILE_NAME if self._has_masks else None
+        self._previous = context.artifacts[PREVIOUS_PORT] / ARTIFACT_FILE if self._has_masks else None
         if config.convergence is not None:
             self.schedule = config.schedule.model_copy(update={"num_epochs": self._last_epoch(config.convergence)})
         normalisation = build_encoder(config.network.classifier.encoder, load_weights=False).normalisation

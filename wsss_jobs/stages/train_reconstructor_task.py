@@ -10,6 +10,7 @@ from models.adversarial.pair import AdversarialPair
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
+from wsss_jobs.records import ARTIFACT_FILE
 from wsss_jobs.stages.acr_samples import AcrSamples
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.item_task import ItemTask
@@ -25,7 +26,7 @@ class ReconstructorTask(ItemTask[TrainReconstructorConfig]):
         self, config: TrainReconstructorConfig, context: StageContext, items: Sequence[DatasetItem], reader: ItemReader
     ) -> None:
         super().__init__(config, context, items, reader)
-        classifier = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+        classifier = networks.load_classifier(context.artifacts["classifier"] / ARTIFACT_FILE)
         if not isinstance(classifier, AcrClassifier):
             message = "its classifier comes from train_classifier; take one of train_acr (adversary: none)"
             raise StageError(f"train_reconstructor: {message}")

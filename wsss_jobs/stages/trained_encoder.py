@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from models.backbones import Encoder, EncoderConfig, build_encoder
 from wsss_jobs import networks
+from wsss_jobs.records import ARTIFACT_FILE
 from wsss_jobs.stages.base import StageContext
 
 
@@ -20,7 +21,7 @@ def encoder_or_classifiers(
     """
     if config is not None:
         return config, build_encoder(config)
-    own, trained = networks.load_classifier_encoder(context.artifacts["classifier"] / networks.FILE_NAME)
+    own, trained = networks.load_classifier_encoder(context.artifacts["classifier"] / ARTIFACT_FILE)
     if dilate is None:
         return own, trained
     dilated = replace(own, dilate=dilate)

@@ -11,7 +11,7 @@ from wsss_jobs.config.recipe import load_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import StageError
 from wsss_jobs.pipeline import build_plan
-from wsss_jobs.records import Cams, ClassifierCheckpoint, TransformerCheckpoint
+from wsss_jobs.records import ARTIFACT_FILE, Cams, ClassifierCheckpoint, TransformerCheckpoint
 from wsss_jobs.stages.base import ItemInput, Ok, StageContext
 from wsss_jobs.stages.refine_cams import RefineCams, RefineCamsConfig
 from wsss_jobs.stages.train_class_tokens import CosineSchedule, TrainClassTokens, TrainClassTokensConfig
@@ -47,7 +47,7 @@ def folder(tmp_path):
         optimiser.step()
     losses.append(float(job.losses(model.eval(), sample)["loss"].detach()))
     assert losses[1] < losses[0]
-    job.save(model, tmp_path / networks.FILE_NAME)
+    job.save(model, tmp_path / ARTIFACT_FILE)
     return tmp_path
 
 
@@ -67,7 +67,7 @@ def test_cams_are_spread_and_keep_their_classes_and_sizes(folder):
 
 def test_a_transformer_is_a_classifier_for_cams_and_no_encoder(folder):
     assert issubclass(TransformerCheckpoint, ClassifierCheckpoint)
-    assert networks.load_classifier(folder / networks.FILE_NAME).num_foreground == 2
+    assert networks.load_classifier(folder / ARTIFACT_FILE).num_foreground == 2
     context = StageContext(CONTEXT.class_names, 3, "cpu", 1, {"classifier": folder})
     with pytest.raises(StageError, match="name an encoder"):
         encoder_or_classifiers(None, context)

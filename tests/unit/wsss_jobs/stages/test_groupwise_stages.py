@@ -11,7 +11,7 @@ from models.groupwise.network import build_groupwise
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError, StageError
-from wsss_jobs.records import Cams, ClassPrediction
+from wsss_jobs.records import ARTIFACT_FILE, Cams, ClassPrediction
 from wsss_jobs.stages.base import DatasetView, Failed, ItemInput, Ok, StageContext
 from wsss_jobs.stages.infer_groupwise_cams import InferGroupwiseCams, InferGroupwiseCamsConfig
 from wsss_jobs.stages.train_groupwise import GroupSchedule, TrainGroupwise, TrainGroupwiseConfig
@@ -136,7 +136,7 @@ def trained(tmp_path_factory):
         last = float(losses["loss"].detach())
         first = last if first is None else first
     folder = tmp_path_factory.mktemp("network")
-    training.save(model, folder / networks.FILE_NAME)
+    training.save(model, folder / ARTIFACT_FILE)
     return first, last, folder
 
 
@@ -154,7 +154,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 
 
 def test_the_file_gives_the_network_back(trained):
-    network = networks.load_groupwise(trained[2] / networks.FILE_NAME)
+    network = networks.load_groupwise(trained[2] / ARTIFACT_FILE)
     assert network.num_foreground == 2
     assert network.config.group_size == 3
     assert not network.training
@@ -219,7 +219,7 @@ def test_groups_by_predicted_class_stay_within_a_split(trained):
 
 
 def test_maps_are_the_mean_of_both_read_outs(trained):
-    model = networks.load_groupwise(trained[2] / networks.FILE_NAME)
+    model = networks.load_groupwise(trained[2] / ARTIFACT_FILE)
     image_HW3 = Reader().image(ITEMS[2])
     options = GroupCamOptions(input_px=48, normalisation="min_max")
     reader = GroupCamReader(model, options)
@@ -234,7 +234,7 @@ def test_maps_are_the_mean_of_both_read_outs(trained):
 
 
 def test_mirrored_views_mirror_the_maps(trained):
-    model = networks.load_groupwise(trained[2] / networks.FILE_NAME)
+    model = networks.load_groupwise(trained[2] / ARTIFACT_FILE)
     reader = GroupCamReader(model, GroupCamOptions(input_px=48, flip=True, scales=(1.0, 1.5)))
     image_HW3 = Reader().image(ITEMS[2])
     cam = reader.read([[reader.encode(image_HW3)]], (48, 64), [1, 2]).high_res_KHW
@@ -253,7 +253,7 @@ def test_a_readout_that_was_not_trained_is_named():
 def test_later_stages_can_have_the_encoder(trained):
     context = StageContext(("cat", "dog"), 3, "cpu", 1, {"classifier": trained[2]})
     config, encoder = encoder_or_classifiers(None, context)
-    network = networks.load_groupwise(trained[2] / networks.FILE_NAME)
+    network = networks.load_groupwise(trained[2] / ARTIFACT_FILE)
     assert config == network.config.encoder
     for mine, theirs in zip(encoder.parameters(), network.encoder.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -8,6 +8,7 @@ from models.backbones import EncoderConfig
 from models.classifiers.cam import CamClassifierConfig, build_cam_classifier
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
+from wsss_jobs.records import ARTIFACT_FILE
 from wsss_jobs.stages.base import Failed, ItemInput, Ok, StageContext
 from wsss_jobs.stages.infer_cam_scores import InferCamScores, InferCamScoresConfig
 from wsss_jobs.stages.infer_cams import InferCams, InferCamsConfig
@@ -21,7 +22,7 @@ def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
     torch.manual_seed(0)
     config = CamClassifierConfig(EncoderConfig("timm/test_efficientnet", weights=None), frozen_stages=0)
-    networks.save_classifier(build_cam_classifier(config, 4), folder / networks.FILE_NAME)
+    networks.save_classifier(build_cam_classifier(config, 4), folder / ARTIFACT_FILE)
     return StageContext(("a", "b", "c", "d"), seed=0, device="cpu", num_threads=1, artifacts={"classifier": folder})
 
 

@@ -17,6 +17,7 @@ from wsss_jobs.config.recipe import parse_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError, StageError
 from wsss_jobs.pipeline import build_plan
+from wsss_jobs.records import ARTIFACT_FILE
 from wsss_jobs.stages.base import Failed, ItemInput, StageContext
 from wsss_jobs.stages.predict_masks import PredictMasks, PredictMasksConfig
 from wsss_jobs.storage.uris import open_store
@@ -30,7 +31,7 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     encoder = EncoderConfig("timm/test_efficientnet", None, output_stride=16)
     config = DeepLabConfig(encoder, rates=(1, 2), head_channels=8, low_level_channels=4)
-    networks.save_deeplab(build_deeplab(config, 3), path / networks.FILE_NAME)
+    networks.save_deeplab(build_deeplab(config, 3), path / ARTIFACT_FILE)
     return path
 
 
@@ -52,7 +53,7 @@ def predicted(worker, one):
 
 def test_the_mask_is_the_most_probable_class_before_and_after_the_crf(folder):
     one = entry(40, 56)
-    model = networks.load_deeplab(folder / networks.FILE_NAME)
+    model = networks.load_deeplab(folder / ARTIFACT_FILE)
     prob = class_probabilities(model, one.image, (1.0, 1.5), "sum_logits", flip=True)
     record, scores = predicted(stage(folder, scales=(1.0, 1.5), fusion="sum_logits", crf=CRF), one)
     refined = DenseCRF(CRF).refine(one.image, unary_from_probabilities(prob))
@@ -71,7 +72,7 @@ def test_a_window_that_covers_the_image_changes_nothing(folder):
 
 def test_windows_are_predicted_one_by_one_and_joined_at_their_cores(folder):
     one = entry(100, 150)
-    model = networks.load_deeplab(folder / networks.FILE_NAME)
+    model = networks.load_deeplab(folder / ARTIFACT_FILE)
     expected = np.full((100, 150), 99)
     for rows, columns in sliding_windows((100, 150), 64, 16):
         window = np.ascontiguousarray(one.image[rows.seen, columns.seen])
@@ -96,7 +97,7 @@ def test_a_named_file_replaces_the_input_and_is_known_by_its_content(folder, tmp
         store = open_store(tmp_path / "run")
         return build_plan([type(parsed)(**vars(parsed) | {"config": store_assets(parsed.config, store)})], "d", 0)
 
-    source = folder / networks.FILE_NAME
+    source = folder / ARTIFACT_FILE
     copy = tmp_path / "elsewhere.pt"
     copy.write_bytes(source.read_bytes())
     [first], [second] = plan(source).stages, plan(copy).stages

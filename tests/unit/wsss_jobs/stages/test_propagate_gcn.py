@@ -9,7 +9,7 @@ from models.propagation.gcn import solve
 from models.propagation.gcn.config import GCNConfig
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.records import PartialLabel
+from wsss_jobs.records import ARTIFACT_FILE, PartialLabel
 from wsss_jobs.stages.base import Failed, ItemInput, Ok, StageContext
 from wsss_jobs.stages.propagate_gcn import PropagateGcn, PropagateGcnConfig
 
@@ -23,7 +23,7 @@ def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("affinity")
     torch.manual_seed(0)
     encoder = EncoderConfig(name="timm/test_efficientnet", weights=None)
-    networks.save_irnet(IRNet(build_encoder(encoder), with_displacement=False), encoder, folder / networks.FILE_NAME)
+    networks.save_irnet(IRNet(build_encoder(encoder), with_displacement=False), encoder, folder / ARTIFACT_FILE)
     context = StageContext(("cat", "dog"), seed=3, device="cpu", num_threads=1, artifacts={"affinity": folder})
     return PropagateGcn(PropagateGcnConfig(gcn=GCNConfig(num_steps=5)), context)
 

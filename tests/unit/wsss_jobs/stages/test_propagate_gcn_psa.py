@@ -16,7 +16,7 @@ from models.propagation.grid_graph import GridGraph
 from models.propagation.pair_affinity import affinity_from_features
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.records import PartialLabel
+from wsss_jobs.records import ARTIFACT_FILE, PartialLabel
 from wsss_jobs.stages.base import Failed, ItemInput, Ok, StageContext
 from wsss_jobs.stages.propagate_gcn import PropagateGcn, PropagateGcnConfig
 
@@ -30,7 +30,7 @@ def stage(tmp_path_factory):
     torch.manual_seed(0)
     encoder = EncoderConfig("timm/test_efficientnet", weights=None)
     model = build_affinitynet(AffinityNetConfig(encoder, frozen_stages=0, group_norm=True))
-    networks.save_affinitynet(model, folder / networks.FILE_NAME)
+    networks.save_affinitynet(model, folder / ARTIFACT_FILE)
     context = StageContext(("cat", "dog"), seed=3, device="cpu", num_threads=1, artifacts={"affinity": folder})
     return PropagateGcn(PropagateGcnConfig(gcn=GCN), context)
 

@@ -15,7 +15,7 @@ from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError
 from wsss_jobs.pipeline import build_plan
 from wsss_jobs.quality.otsu import otsu_threshold, score_histogram
-from wsss_jobs.records import Cams
+from wsss_jobs.records import ARTIFACT_FILE, Cams
 from wsss_jobs.stage_io import stage_folder
 from wsss_jobs.stages.base import ItemInput, StageContext
 from wsss_jobs.stages.random_walk import RandomWalkStage, RandomWalkStageConfig
@@ -44,7 +44,7 @@ def context(tmp_path_factory):
     encoder = EncoderConfig("timm/test_efficientnet", weights=None)
     model = IRNet(build_encoder(encoder))
     model.displacement.last.weight.data *= 30  # a field that is longer than nothing
-    networks.save_irnet(model, encoder, folder / networks.FILE_NAME)
+    networks.save_irnet(model, encoder, folder / ARTIFACT_FILE)
     return StageContext(("cat", "dog"), seed=3, device="cpu", num_threads=1, artifacts={"affinity": folder})
 
 

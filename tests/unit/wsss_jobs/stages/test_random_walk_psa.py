@@ -10,7 +10,7 @@ from models.backbones import EncoderConfig
 from models.propagation.random_walk import RandomWalkConfig
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.records import Cams
+from wsss_jobs.records import ARTIFACT_FILE, Cams
 from wsss_jobs.stages.base import Failed, ItemInput, Ok, StageContext
 from wsss_jobs.stages.random_walk_psa import RandomWalkPsa, RandomWalkPsaConfig
 from wsss_jobs.stages.refine_masks import upsample
@@ -24,7 +24,7 @@ def stage(tmp_path_factory):
     torch.manual_seed(0)
     encoder = EncoderConfig("timm/test_efficientnet", weights=None)
     model = build_affinitynet(AffinityNetConfig(encoder, frozen_stages=0, group_norm=True))
-    networks.save_affinitynet(model, folder / networks.FILE_NAME)
+    networks.save_affinitynet(model, folder / ARTIFACT_FILE)
     context = StageContext(("cat", "dog"), seed=3, device="cpu", num_threads=1, artifacts={"affinity": folder})
     return RandomWalkPsa(RandomWalkPsaConfig(), context)
 

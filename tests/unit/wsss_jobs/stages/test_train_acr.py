@@ -10,7 +10,7 @@ from wsss_jobs.config.recipe import load_recipe
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import ConfigError, StageError
 from wsss_jobs.pipeline import build_plan
-from wsss_jobs.records import ClassifierCheckpoint, ReconstructorCheckpoint
+from wsss_jobs.records import ARTIFACT_FILE, ClassifierCheckpoint, ReconstructorCheckpoint
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.train_acr import TrainAcr, TrainAcrConfig
 from wsss_jobs.stages.train_reconstructor import TrainReconstructor, TrainReconstructorConfig
@@ -136,7 +136,7 @@ def pretrained(tmp_path):
     """Folder of a reconstructor that was trained against a finished baseline."""
     baseline = task(adversary="none")
     (tmp_path / "classifier").mkdir()
-    baseline.save(baseline.build_model(), tmp_path / "classifier" / networks.FILE_NAME)
+    baseline.save(baseline.build_model(), tmp_path / "classifier" / ARTIFACT_FILE)
     context = StageContext(CONTEXT.class_names, 3, "cpu", 1, {"classifier": tmp_path / "classifier"})
     job = TrainReconstructor.task(TrainReconstructorConfig.model_validate(OPTIONS), context, ITEMS, Reader())
     model = job.build_model().train()
@@ -145,8 +145,8 @@ def pretrained(tmp_path):
     assert not changed(model.classifier, before[0])
     assert changed(model.reconstructor, before[1])
     (tmp_path / "reconstructor").mkdir()
-    job.save(model, tmp_path / "reconstructor" / networks.FILE_NAME)
-    loaded = networks.load_reconstructor(tmp_path / "reconstructor" / networks.FILE_NAME)
+    job.save(model, tmp_path / "reconstructor" / ARTIFACT_FILE)
+    loaded = networks.load_reconstructor(tmp_path / "reconstructor" / ARTIFACT_FILE)
     assert not changed(loaded, state(model.reconstructor))
     return tmp_path / "reconstructor"
 
@@ -168,7 +168,7 @@ def test_only_acrs_classifier_can_teach_a_reconstructor(tmp_path):
     from models.classifiers.config import CamClassifierConfig
 
     other = build_cam_classifier(CamClassifierConfig(EncoderConfig("timm/test_efficientnet", None)), 3)
-    networks.save_classifier(other, tmp_path / networks.FILE_NAME)
+    networks.save_classifier(other, tmp_path / ARTIFACT_FILE)
     context = StageContext(CONTEXT.class_names, 3, "cpu", 1, {"classifier": tmp_path})
     with pytest.raises(StageError, match="train_acr"):
         TrainReconstructor.task(TrainReconstructorConfig.model_validate(OPTIONS), context, ITEMS, Reader())
@@ -178,8 +178,8 @@ def test_its_file_gives_the_cams_of_the_released_inference(tmp_path):
     """Fact sheet 1.3: ReLU of the maps, enlarged to the image, summed, least to greatest."""
     job = task(adversary="none")
     model = job.build_model()
-    job.save(model, tmp_path / networks.FILE_NAME)
-    loaded = networks.load_classifier(tmp_path / networks.FILE_NAME)
+    job.save(model, tmp_path / ARTIFACT_FILE)
+    loaded = networks.load_classifier(tmp_path / ARTIFACT_FILE)
     assert not changed(loaded, state(model.classifier))
     image = Reader().image(ITEMS[0])
     found = multi_scale_cam(loaded, image, (1, 3), (1.0,), "psa").high_res_KHW

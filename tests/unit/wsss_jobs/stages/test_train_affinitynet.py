@@ -11,7 +11,7 @@ from models.backbones import EncoderConfig
 from models.classifiers.cam import CamClassifierConfig, build_cam_classifier
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
-from wsss_jobs.records import AffinityScores
+from wsss_jobs.records import ARTIFACT_FILE, AffinityScores
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.train_affinitynet import TrainAffinityNet, TrainAffinityNetConfig
 
@@ -42,7 +42,7 @@ def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
     torch.manual_seed(0)
     config = CamClassifierConfig(EncoderConfig("timm/test_efficientnet", weights=None), frozen_stages=0)
-    networks.save_classifier(build_cam_classifier(config, 2), folder / networks.FILE_NAME)
+    networks.save_classifier(build_cam_classifier(config, 2), folder / ARTIFACT_FILE)
     return StageContext(("cat", "dog"), seed=3, device="cpu", num_threads=1, artifacts={"classifier": folder})
 
 
@@ -95,13 +95,13 @@ def test_it_starts_from_the_classifier_and_comes_back_from_its_file(context, tmp
     job, again = task(context), task(context)
     torch.manual_seed(7)
     model = job.build_model()
-    classifier = networks.load_classifier(context.artifacts["classifier"] / networks.FILE_NAME)
+    classifier = networks.load_classifier(context.artifacts["classifier"] / ARTIFACT_FILE)
     for name, value in classifier.encoder.state_dict().items():
         assert torch.equal(model.encoder.state_dict()[name], value)
     torch.manual_seed(7)
     assert torch.equal(again.build_model().f9.weight, model.f9.weight)  # the loop's seed decides
-    job.save(model, tmp_path / networks.FILE_NAME)
-    loaded, encoder = networks.load_affinity(tmp_path / networks.FILE_NAME)
+    job.save(model, tmp_path / ARTIFACT_FILE)
+    loaded, encoder = networks.load_affinity(tmp_path / ARTIFACT_FILE)
     assert isinstance(loaded, AffinityNet)
     assert encoder == classifier.config.encoder
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
@@ -131,7 +131,7 @@ def test_vgg16_gets_its_dilation_with_the_classifiers_weights(tmp_path):
     torch.manual_seed(0)
     encoder = EncoderConfig("vgg16_largefov", weights=None, output_stride=8)
     classifier = build_cam_classifier(CamClassifierConfig(encoder, frozen_stages=1), 2)
-    networks.save_classifier(classifier, tmp_path / networks.FILE_NAME)
+    networks.save_classifier(classifier, tmp_path / ARTIFACT_FILE)
     context = StageContext(("cat", "dog"), seed=3, device="cpu", num_threads=1, artifacts={"classifier": tmp_path})
     model = task(context, dilate=True, frozen_stages=1).build_model()
     assert model.config.encoder.dilate

@@ -19,7 +19,7 @@ from models.classifiers.isim_config import IsimConfig
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError
-from wsss_jobs.records import Mask
+from wsss_jobs.records import ARTIFACT_FILE, Mask
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.train_isim import IsimSchedule, TrainIsim, TrainIsimConfig
 from wsss_jobs.training.optimiser_state import named_state
@@ -75,7 +75,7 @@ def after_tags(tmp_path_factory):
     first.losses(model, batch)["loss"].backward()
     optimiser.step()
     first.end(TrainingState(3, named_state(model, optimiser)))
-    first.save(model, folder / networks.FILE_NAME)
+    first.save(model, folder / ARTIFACT_FILE)
     return replace(CONTEXT, artifacts={"previous": folder})
 
 
@@ -164,7 +164,7 @@ def test_it_goes_on_from_the_phase_before(after_tags):
     job = task(after_tags)
     assert isinstance(job, ContinuedTask)
     assert job.start().epoch == 3
-    previous, state = networks.load_isim(after_tags.artifacts["previous"] / networks.FILE_NAME)
+    previous, state = networks.load_isim(after_tags.artifacts["previous"] / ARTIFACT_FILE)
     assert state.optimiser.keys() == {name for name, p in previous.named_parameters() if p.requires_grad}
     torch.manual_seed(5)
     model = job.build_model()
@@ -179,7 +179,7 @@ def test_the_next_generation_keeps_the_decoder(after_tags, tmp_path):
     job = task(after_tags)
     model = job.build_model()
     job.end(TrainingState(7, {}))
-    job.save(model, tmp_path / networks.FILE_NAME)
+    job.save(model, tmp_path / ARTIFACT_FILE)
     again = task(replace(CONTEXT, artifacts={"previous": tmp_path}), generation=2)
     assert again.start() == TrainingState(7, {})
     rebuilt = again.build_model()
@@ -205,7 +205,7 @@ def test_nothing_of_the_phase_before_is_kept_beside_what_learns(after_tags, monk
 
 
 def test_others_see_a_classifier(after_tags):
-    path = after_tags.artifacts["previous"] / networks.FILE_NAME
+    path = after_tags.artifacts["previous"] / ARTIFACT_FILE
     classifier = networks.load_classifier(path)
     assert classifier.config == CLASSIFIER
     assert not classifier.training

@@ -14,7 +14,7 @@ from models.segmentation.multi_scale import class_probabilities
 from wsss_jobs import networks
 from wsss_jobs.datasets.records import DatasetItem
 from wsss_jobs.errors import DataError, StageError
-from wsss_jobs.records import Mask
+from wsss_jobs.records import ARTIFACT_FILE, Mask
 from wsss_jobs.stages.base import StageContext
 from wsss_jobs.stages.train_segmentation import SegmentationSchedule, TrainSegmentation, TrainSegmentationConfig
 from wsss_jobs.training.task import ScoredTask
@@ -250,8 +250,8 @@ def test_a_short_training_learns_the_squares_and_is_scored_on_held_items(tmp_pat
         optimiser.step()
     after = job.scores(model.eval(), torch.device("cpu"))["held_pixel_accuracy"]
     assert after > max(before, 0.8)  # all background: 0.63
-    job.save(model, tmp_path / networks.FILE_NAME)
-    loaded = networks.load_deeplab(tmp_path / networks.FILE_NAME)
+    job.save(model, tmp_path / ARTIFACT_FILE)
+    loaded = networks.load_deeplab(tmp_path / ARTIFACT_FILE)
     image_HW3, label_HW = Reader().picture(item(9))
     label = class_probabilities(loaded, image_HW3, (1.0,), "mean_probability", flip=True).argmax(0)
     ious = [
